@@ -1,0 +1,474 @@
+"""
+What to think about: four generated tasks whose answers need serial steps.
+
+Every example knows its **difficulty**, the number of serial steps its answer needs: hops walked, places a carry
+travels, rounds of constraint propagation. Training up to difficulty D and asking for more is the experiment that the
+whole project is about.
+
+A task writes questions and, separately, answers them: `question` draws tokens without looking at any answer, `answer`
+computes the targets from the tokens alone. A batch is a pure function of (seed, split, step), and a question belongs
+to exactly one of the splits train, val and test, whatever the seed. Nothing here knows the model.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+SPLITS = {"train": (0, 1, 2, 3, 4, 5, 6, 7), "val": (8,), "test": (9,)}  # tenths of all questions
+IGNORE = -100  # the target where no answer is asked (PyTorch's ignore_index)
+
+
+class Batch(NamedTuple):
+    tokens: torch.Tensor  # (B, T) int64
+    targets: torch.Tensor  # (B, T) int64, IGNORE where no answer is asked
+    difficulty: torch.Tensor  # (B,) int64
+
+
+def tenth(rows):
+    """Hash each row of integers (N, T) to 0..9. Zeros do not count: padding with them changes nothing."""
+    generator = torch.Generator().manual_seed(10)  # of the 12 kinds of 4x4 Sudoku grids, 10 gives each split two or more
+    weights = torch.randint(2**62, (rows.shape[1],), generator=generator).to(rows.device)
+    x = (rows * weights).sum(1)  # wraps around modulo 2**64
+    x = (x ^ (x >> 31)) * 0x5851F42D4C957F2D
+    return ((x ^ (x >> 33)) & 0x7FFFFFFF) % 10
+
+
+def in_split(rows, split):
+    """(N,) bool: which rows of integers (N, T) belong to the split."""
+    return torch.isin(tenth(rows), torch.tensor(SPLITS[split], device=rows.device))
+
+
+def stream(*names):
+    """A seed for the random numbers of one purpose: stream(0, "train", 17). Purposes never share or shift numbers."""
+    return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:7], "little")
+
+
+class Task:
+    """
+    What the tasks share. Your own task sets vocab_size, block_size and max_difficulty and writes question(), answer()
+    and measure(); the README does it in 20 lines.
+    """
+
+    causal = True  # does each position see only what stands before it?
+    coordinates = ()  # of boards: (row, column, box) of each cell
+    grows = True  # can batch() ask for more than max_difficulty?
+
+    def __init__(self, seed=0, device="cpu"):
+        self.seed, self.device = seed, device
+
+    def question(self, generator, difficulty):
+        """Tokens (B, T): a question of each difficulty (B,)."""
+        raise NotImplementedError
+
+    def answer(self, tokens):
+        """Targets (B, T) of the questions (B, T)."""
+        raise NotImplementedError
+
+    def measure(self, tokens):
+        """Difficulty (B,) of the questions (B, T)."""
+        raise NotImplementedError
+
+    def belongs(self, tokens, split):
+        """(B,) bool: which of the questions (B, T) belong to the split."""
+        return in_split(tokens, split)
+
+    def mixture(self, generator, size, low, high):
+        """The difficulties (B,) of a mixed batch; -1 leaves one to chance."""
+        return torch.randint(low, high + 1, (size,), generator=generator, device=self.device)
+
+    def generator(self, split, step):
+        """The random numbers of one batch: nothing drawn before or elsewhere can change them."""
+        if split not in SPLITS:
+            raise ValueError(f"split={split!r} is unknown; choose from {', '.join(SPLITS)}")
+        return torch.Generator(self.device).manual_seed(stream(self.seed, split, step))
+
+    def batch(self, split, step, size, difficulty=None):
+        """
+        The step-th Batch of a split: of exactly this difficulty (int), of a mixture between (low, high), or of
+        everything up to max_difficulty (None).
+        """
+        generator = self.generator(split, step)
+        if isinstance(difficulty, int):
+            wanted = torch.full((size,), difficulty, device=self.device)
+        else:
+            wanted = self.mixture(generator, size, *(difficulty or (1, self.max_difficulty)))
+        tokens = self.question(generator, wanted)
+        while not (fits := self.belongs(tokens, split) & ((wanted < 0) | (self.measure(tokens) == wanted))).all():
+            tokens = torch.where(fits[:, None], tokens, self.question(generator, wanted))  # draw the others again
+        return Batch(tokens, self.answer(tokens), self.measure(tokens))
+
+    def check(self, batch, prediction):
+        """(B,) bool: is each answer in prediction (B, T) right?"""
+        return ((prediction == batch.targets) | (batch.targets == IGNORE)).all(1)
+
+    def show(self, tokens, prediction=None):
+        """One question (T,), and the model's answer to it (T,) if given, as a line that a person can read."""
+        raise NotImplementedError
+
+
+class MultiHop(Task):
+    """
+    Follow relations through facts that only the weights can know (Kohli et al. 2026).
+
+        "c r2 r0 -> f"      from c along r2, from there along r0: where are you?
+
+    Each relation is a fixed random permutation of the entities; without that, the last relations alone would give the
+    answer away. Tokens: entities 0..E-1, relations E..E+R-1, and a pad behind short questions. The answer is read at
+    the last relation. Difficulty: hops. One-hop questions are the facts themselves, so they are in every split.
+    """
+
+    def __init__(self, hops=6, entities=24, relations=4, **rest):
+        super().__init__(**rest)
+        if min(hops, entities, relations) < 1:
+            raise ValueError("multihop needs at least one hop, one entity and one relation")
+        self.max_difficulty, self.entities, self.relations = hops, entities, relations
+        self.pad = entities + relations
+        self.vocab_size, self.block_size = self.pad + 1, hops + 1
+        world = torch.Generator().manual_seed(self.seed)
+        self.facts = torch.stack([torch.randperm(entities, generator=world) for _ in range(relations)]).to(self.device)
+
+    def question(self, generator, difficulty):
+        B, T = len(difficulty), int(difficulty.max()) + 1
+        start = torch.randint(self.entities, (B, 1), generator=generator, device=self.device)
+        hops = torch.randint(self.relations, (B, T - 1), generator=generator, device=self.device) + self.entities
+        beyond = torch.arange(T, device=self.device) > difficulty[:, None]
+        return torch.cat((start, hops), dim=1).masked_fill(beyond, self.pad)
+
+    def walk(self, tokens):
+        """(B, T): the entity reached at each position of the questions (B, T); it stays where it is on padding."""
+        place = [tokens[:, 0]]
+        for relation in tokens[:, 1:].T:
+            hop = self.facts[(relation - self.entities).clamp(max=self.relations - 1), place[-1]]
+            place.append(torch.where(relation == self.pad, place[-1], hop))
+        return torch.stack(place, dim=1)
+
+    def measure(self, tokens):
+        return (tokens != self.pad).sum(1) - 1
+
+    def answer(self, tokens):
+        last = torch.arange(tokens.shape[1], device=tokens.device) == self.measure(tokens)[:, None]
+        return self.walk(tokens).masked_fill(~last, IGNORE)
+
+    def belongs(self, tokens, split):
+        return in_split((tokens + 1).masked_fill(tokens == self.pad, 0), split) | (self.measure(tokens) == 1)
+
+    def show(self, tokens, prediction=None):
+        words = [self.name(token) for token in tokens.tolist() if token != self.pad]
+        answer = [] if prediction is None else ["->", self.name(int(prediction[len(words) - 1]))]
+        return " ".join(words + answer)
+
+    def name(self, token):
+        if token >= self.entities:
+            return "." if token == self.pad else f"r{token - self.entities}"
+        return chr(ord("a") + token) if self.entities <= 26 else f"e{token}"
+
+
+class PHop(Task):
+    """
+    p-hop induction in context, nothing to memorise (Sanford et al. 2024, Saunshi et al. 2025).
+
+        ">>|badcabdc" -> "d"    the last letter is c; hop 1: after the previous c came a; hop 2: after the previous a
+                                came d. A letter that never came before stays where it is.
+
+    One ">" for each hop asked, a bar, then `length` random letters (tokens 0..A-1, ">" is A, the bar A + 1, padding
+    in front of short questions A + 2). The p-hop of every letter of the text is a target, the last letter's is what
+    check() grades. Difficulty: p.
+    """
+
+    def __init__(self, hops=4, length=32, alphabet=4, **rest):
+        super().__init__(**rest)
+        if min(hops, length, alphabet) < 1:
+            raise ValueError("phop needs at least one hop, one position and one letter")
+        self.max_difficulty, self.length, self.alphabet = hops, length, alphabet
+        self.vocab_size, self.block_size = alphabet + 3, hops + 1 + length
+
+    def question(self, generator, difficulty):
+        A, B, hops = self.alphabet, len(difficulty), int(difficulty.max())
+        text = torch.randint(A, (B, self.length), generator=generator, device=self.device)
+        ask = torch.arange(hops, 0, -1, device=self.device) > difficulty[:, None]
+        return torch.cat((torch.where(ask, A + 2, A), torch.full((B, 1), A + 1, device=self.device), text), dim=1)
+
+    def measure(self, tokens):
+        return (tokens == self.alphabet).sum(1)
+
+    def hop(self, text):
+        """(B, n): for each position of text (B, n), the one behind the previous occurrence of its letter, or itself."""
+        n = text.shape[1]
+        here = torch.arange(n, device=text.device)
+        follows = torch.zeros(*text.shape, n, dtype=torch.bool, device=text.device)
+        follows[:, :, 1:] = text[:, :, None] == text[:, None, :-1]  # [b, i, j]: letter i stands just before j
+        follows &= here <= here[:, None]
+        return torch.where(follows.any(2), torch.where(follows, here, -1).amax(2), here)
+
+    def answer(self, tokens):
+        text, p = tokens[:, -self.length:], self.measure(tokens)
+        hop, place = self.hop(text), torch.arange(self.length, device=tokens.device).expand_as(text)
+        for step in range(int(p.max())):
+            place = torch.where((step < p)[:, None], hop.gather(1, place), place)
+        front = torch.full_like(tokens[:, :-self.length], IGNORE)
+        return torch.cat((front, text.gather(1, place)), dim=1)
+
+    def check(self, batch, prediction):
+        return prediction[:, -1] == batch.targets[:, -1]
+
+    def show(self, tokens, prediction=None):
+        text = "".join(self.name(token) for token in tokens.tolist()).lstrip(".")
+        return text if prediction is None else f"{text} -> {self.name(int(prediction[-1]))}"
+
+    def name(self, token):
+        return chr(ord("a") + token) if token < self.alphabet else ">|."[token - self.alphabet]
+
+
+class Addition(Task):
+    """
+    Add two numbers, all digits of the sum at once, so that the loop and not the text has to move the carry.
+
+        "6 7 3 4 ="     36 + 47, lowest digits first and in pairs; the digits of 83 are read behind each pair and the
+          3   8 0       last carry at "="; show() prints "36+47=083"
+
+    Difficulty: the longest way that one carry travels, in places: 0 without a carry, n for 99..9 + 1. Half of a mixed
+    batch is uniform over numbers (long carries are rare there), half has one of a uniform length planted.
+    """
+
+    def __init__(self, digits=8, **rest):
+        super().__init__(**rest)
+        if digits < 1:
+            raise ValueError(f"digits must be at least 1, not {digits}")
+        self.max_difficulty = self.digits = digits
+        self.vocab_size, self.block_size = 11, 2 * digits + 1
+
+    def mixture(self, generator, size, low, high):
+        planted = super().mixture(generator, size, low, high)
+        natural = torch.rand(size, generator=generator, device=self.device) < 0.5
+        return planted.masked_fill(natural, -1)
+
+    def question(self, generator, difficulty):
+        B, n = len(difficulty), max(self.digits, int(difficulty.max()))
+        a, b = torch.randint(10, (2, B, n), generator=generator, device=self.device)
+        # plant: a carry is born at `start` (sum > 9), handed on by sums of 9, and dies at the next place
+        u, v = torch.rand((2, B, n), generator=generator, device=self.device)
+        place, planted = torch.arange(n, device=self.device), (difficulty >= 0)[:, None]
+        start = (torch.rand(B, generator=generator, device=self.device) * (n - difficulty + 1)).long()[:, None]
+        end = start + difficulty[:, None]
+        # plant: a carry is born at `start` by a sum over 9, sums of 9 hand it on, and before `end` it dies
+        born = planted & (place == start) & (place < end)
+        hands_on = planted & (place > start) & (place < end)
+        alone = torch.rand((B, 1), generator=generator, device=self.device) < 0.5  # half the time no other carry
+        dies = planted & ~born & ~hands_on & (alone | (place == end))
+        a = torch.where(born, 1 + (9 * u).long(), torch.where(dies, (9 * u).long(), a))
+        b = torch.where(born, 9 - (a * v).long(), torch.where(hands_on, 9 - a, torch.where(dies, ((9 - a) * v).long(), b)))
+        return torch.cat((torch.stack((a, b), dim=2).flatten(1), torch.full_like(a[:, :1], 10)), dim=1)
+
+    def sums(self, tokens):
+        """(B, n): what the two digits of each place add up to, 0..18, without carry."""
+        return tokens[:, 0:-1:2] + tokens[:, 1::2]
+
+    def measure(self, tokens):
+        travelled = longest = torch.zeros_like(tokens[:, 0])
+        for total in self.sums(tokens).T:
+            travelled = torch.where(total > 9, 1, torch.where((total == 9) & (travelled > 0), travelled + 1, 0))
+            longest = torch.maximum(longest, travelled)
+        return longest
+
+    def answer(self, tokens):
+        targets = torch.full_like(tokens, IGNORE)
+        carry = torch.zeros_like(tokens[:, 0])
+        for place, total in enumerate(self.sums(tokens).T):
+            targets[:, 2 * place + 1] = (total + carry) % 10
+            carry = (total + carry) // 10
+        targets[:, -1] = carry
+        return targets
+
+    def belongs(self, tokens, split):
+        return in_split(tokens[:, :-1], split)  # without "=": leading zeros do not make another question
+
+    def show(self, tokens, prediction=None):
+        def number(digits):
+            return "".join(map(str, reversed(digits)))
+
+        digits = tokens.tolist()
+        text = f"{number(digits[0:-1:2])}+{number(digits[1::2])}="
+        return text if prediction is None else text + number([*prediction.tolist()[1::2], int(prediction[-1])])
+
+    def name(self, token):
+        return "=" if token == 10 else str(token)
+
+
+class Sudoku(Task):
+    """
+    Complete a board: each row, column and box holds each digit once. 2x2, 2x3 and 3x3 boxes make 4x4, 6x6 and 9x9.
+
+        "1.3. ..1. .1.. ..4."       show() of a 4x4 board, row by row; tokens: 0 for a blank, else the digit
+
+    Every puzzle has one solution. Difficulty: rounds of propagation, each of which fills in all naked and hidden singles
+    at once; puzzles that singles do not solve need search and have difficulty SEARCH. They come only with search=True.
+
+    Boards are drawn from a bank, made once and kept in `cache`; relabelling the digits then makes each of them n! boards.
+    A grid's split is a hash of the grid relabelled to begin 1, 2, 3..., so no relabelling leaves its split.
+    """
+
+    causal, grows = False, False
+    SEARCH = 32
+
+    def __init__(self, box="2x2", puzzles=10_000, search=False, cache="runs/banks", **rest):
+        super().__init__(**rest)
+        if box not in ("2x2", "2x3", "3x3"):
+            raise ValueError(f"box={box!r} is unknown; choose from 2x2, 2x3, 3x3")
+        self.box, self.search = box, search
+        rows, columns = map(int, box.split("x"))
+        n = self.n = rows * columns
+        self.vocab_size, self.block_size = n + 1, n * n
+        where = [(cell // n, cell % n) for cell in range(n * n)]
+        self.coordinates = tuple((r, c, r // rows * rows + c // columns) for r, c in where)
+        axes = torch.tensor(self.coordinates).T  # (3, cells)
+        self.units = torch.stack([axis == i for axis in axes for i in range(n)]).float().to(self.device)  # (3n, cells)
+        self.bank = self.load_bank(Path(cache), puzzles)
+        self.max_difficulty = int(self.bank["train"]["difficulty"].max())
+
+    # ---- one round of logic, on whole batches of boards (N, cells) with 0 for blanks
+
+    def candidates(self, boards):
+        """(N, cells, n) bool: the digits that a blank's row, column and box leave it."""
+        placed = F.one_hot(boards, self.n + 1)[..., 1:].float()
+        seen = self.units.T @ (self.units @ placed) > 0  # does a cell that shares a unit hold this digit?
+        return ~seen & (boards == 0)[..., None]
+
+    def deduce(self, boards):
+        """Fill in all cells that only one digit fits (naked singles) and all digits that only fit one cell (hidden)."""
+        fits = self.candidates(boards)
+        only_cell = (self.units @ fits.float() == 1).float()  # (N, units, n)
+        single = fits & ((self.units.T @ only_cell > 0) | (fits.sum(2, keepdim=True) == 1))
+        return torch.where(single.any(2), single.int().argmax(2) + 1, boards)
+
+    def propagate(self, boards):
+        """Deduce until nothing moves; returns the boards and the rounds (N,) that changed them."""
+        rounds = torch.zeros(len(boards), dtype=torch.long, device=boards.device)
+        moving = torch.arange(len(boards), device=boards.device)
+        boards = boards.clone()
+        while len(moving):
+            after = self.deduce(boards[moving])
+            moved = (after != boards[moving]).any(1)
+            moving = moving[moved]
+            boards[moving] = after[moved]
+            rounds[moving] += 1
+        return boards, rounds
+
+    def broken(self, boards):
+        """(N,) bool: a digit stands twice in a unit, or has no place left there, or a blank has no digit left."""
+        placed = self.units @ F.one_hot(boards, self.n + 1)[..., 1:].float()  # (N, units, n)
+        fits = self.candidates(boards)
+        nowhere = placed + self.units @ fits.float() == 0
+        return (placed > 1).any((1, 2)) | nowhere.any((1, 2)) | ((boards == 0) & ~fits.any(2)).any(1)
+
+    def solved(self, boards):
+        """(N,) bool: is every digit exactly once in every unit?"""
+        placed = self.units @ F.one_hot(boards, self.n + 1)[..., 1:].float()
+        return (placed == 1).all(2).all(1)
+
+    # ---- the bank
+
+    def fill(self, number, generator, bar=None):
+        """Random full grids (number, cells): guess a digit of a cell with few candidates, propagate, restart what breaks."""
+        boards = torch.zeros(number, self.n**2, dtype=torch.long)
+        open_ = torch.arange(number)
+        while len(open_):
+            now = boards[open_]
+            fits = self.candidates(now)
+            choices = fits.sum(2).float().masked_fill(now > 0, torch.inf)
+            cell = (choices + torch.rand(choices.shape, generator=generator)).argmin(1)
+            digit = (fits[range(len(now)), cell] * torch.rand(len(now), self.n, generator=generator)).argmax(1) + 1
+            now[range(len(now)), cell] = digit
+            now = self.propagate(now)[0]
+            now[self.broken(now)] = 0
+            boards[open_] = now
+            open_ = open_[~self.solved(now)]
+        return boards
+
+    def dig(self, grids, generator, bar):
+        """
+        Blank out cells in random order while the puzzle keeps one solution, each down to a number of clues of its own.
+
+        What singles still solve has one solution. With search=True a cell may also go when putting any other digit
+        there leads to a contradiction: of the solutions that this might have added, none exists.
+        """
+        boards, solvable = grids.clone(), torch.ones(len(grids), dtype=torch.bool)
+        everyone = torch.arange(len(grids))
+        order = torch.rand(grids.shape, generator=generator).argsort(1)
+        blanks = (torch.rand(len(grids), generator=generator).mul(0.7).add(0.3) * self.n**2).long()
+        for cell in order.T:
+            bar.update()
+            trial = boards.clone()
+            trial[everyone, cell] = 0
+            trial[(boards == 0).sum(1) >= blanks] = 0  # enough: any trial that fails
+            after, _ = self.propagate(trial)
+            keep = self.solved(after) & (trial > 0).any(1)
+            if self.search:
+                asked = (~keep & (trial > 0).any(1)).nonzero()[:, 0]
+                unique = torch.ones(len(asked), dtype=torch.bool)
+                for digit in range(1, self.n + 1):
+                    other = trial[asked].clone()
+                    other[range(len(asked)), cell[asked]] = digit
+                    other = self.propagate(other)[0]
+                    unique &= self.broken(other) | (grids[asked, cell[asked]] == digit)
+                keep[asked] = unique
+            boards = torch.where(keep[:, None], trial, boards)
+        return boards
+
+    def load_bank(self, cache, puzzles):
+        """{split: {"puzzle", "grid" (N, cells), "difficulty" (N,)}}, from the cache if it is there."""
+        path = cache / f"sudoku-{self.box}-{puzzles}{'-search' if self.search else ''}.pt"
+        if path.exists():
+            return torch.load(path, weights_only=True)
+        generator = torch.Generator().manual_seed(0)  # the bank is the same for all seeds
+        with tqdm(total=self.n**2 + 1, desc=f"making {puzzles} {self.n}x{self.n} puzzles", leave=False) as bar:
+            grid = self.fill(puzzles, generator)
+            bar.update()
+            puzzle = self.dig(grid, generator, bar)
+        everything = {"puzzle": puzzle, "grid": grid, "difficulty": self.measure(puzzle)}
+        label = torch.zeros(puzzles, self.n + 1, dtype=torch.long)
+        label.scatter_(1, grid[:, :self.n], torch.arange(1, self.n + 1).expand(puzzles, -1))
+        canonical = label.gather(1, grid)  # the grid relabelled to begin 1, 2, 3...
+        bank = {split: {k: v[in_split(canonical, split)] for k, v in everything.items()} for split in SPLITS}
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        torch.save(bank, unfinished)
+        os.replace(unfinished, path)
+        return bank
+
+    def measure(self, tokens):
+        boards, rounds = self.propagate(tokens)
+        return torch.where(self.solved(boards), rounds, self.SEARCH)
+
+    def batch(self, split, step, size, difficulty=None):
+        generator, bank = self.generator(split, step), self.bank[split]
+        low, high = (difficulty, difficulty) if isinstance(difficulty, int) else difficulty or (0, self.SEARCH)
+        rows = ((bank["difficulty"] >= low) & (bank["difficulty"] <= high)).nonzero()[:, 0]
+        if not len(rows):
+            have = sorted(set(bank["difficulty"].tolist()))
+            raise ValueError(f"no {split} puzzle has difficulty {low}..{high}; there are {', '.join(map(str, have))}")
+        rows = rows[torch.randint(len(rows), (size,), generator=generator, device=self.device)]
+        names = torch.rand((size, self.n), generator=generator, device=self.device).argsort(1) + 1
+        names = F.pad(names, (1, 0))  # a new name for each digit; a blank stays a blank
+        tokens, grid = names.gather(1, bank["puzzle"][rows]), names.gather(1, bank["grid"][rows])
+        return Batch(tokens, grid.masked_fill(tokens > 0, IGNORE), bank["difficulty"][rows])
+
+    def check(self, batch, prediction):
+        """Right is any valid completion of the givens, whatever grid the puzzle was dug from."""
+        return self.solved(torch.where(batch.tokens > 0, batch.tokens, prediction))
+
+    def show(self, tokens, prediction=None):
+        if prediction is not None:
+            tokens = torch.where(tokens > 0, tokens, prediction)
+        rows = tokens.view(self.n, self.n).tolist()
+        return "\n".join(" ".join(map(self.name, row)) for row in rows)
+
+    def name(self, token):
+        return str(token or ".")
+
+
+TASKS = {"multihop": MultiHop, "phop": PHop, "addition": Addition, "sudoku": Sudoku}

@@ -1,0 +1,448 @@
+"""
+Train a looped GPT on a task: `python train.py --task multihop` writes runs/multihop/.
+
+Without other flags this is the CPU run of that task (two cores, minutes); `--scale gpu` swaps in the recipe for one GPU,
+and any flag given by hand wins. A run folder holds config.json, metrics.jsonl, checkpoint.pt and curve.png. Everything
+random is a function of (seed, purpose, step), so `--resume` continues a run as if it had never stopped.
+"""
+
+import argparse
+import inspect
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import matplotlib
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from looped import Config, LoopedGPT
+from tasks import IGNORE, SPLITS, TASKS, stream
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
+
+
+@dataclass
+class Settings:
+    task: str = "multihop"  # multihop | phop | addition | sudoku
+    scale: str = "cpu"  # cpu | gpu: which recipe the defaults come from
+    out: str = ""  # the run folder (default runs/TASK)
+    seed: int = 0  # of the weights, the data and the loop counts
+    device: str = "auto"  # auto | cpu | cuda | mps
+    threads: int = 0  # CPU threads (0: PyTorch decides)
+    resume: bool = False  # continue the run in the folder
+    overwrite: bool = False  # start over in a folder that is not empty
+    minutes: float = 0.0  # save and stop after this long, to be resumed (0: no limit)
+    control: bool = False  # beside it, train the untied control of equal compute in OUT/control
+    bar: int = 0  # line of the progress bar
+
+    hops: int = 6  # multihop, phop: the most hops in training
+    entities: int = 24  # multihop: entities of the world
+    relations: int = 4  # multihop: relations, each a permutation of the entities
+    length: int = 32  # phop: letters of the text
+    alphabet: int = 4  # phop: different letters
+    digits: int = 8  # addition: digits of each number in training
+    box: str = "2x2"  # sudoku: 2x2 | 2x3 | 3x3 for boards of 4x4, 6x6, 9x9
+    puzzles: int = 10000  # sudoku: puzzles in the bank
+    search: bool = False  # sudoku: also puzzles that logic by singles does not solve
+
+    steps: int = 3000  # optimizer steps
+    batch: int = 64  # examples a step
+    lr: float = 2e-3  # peak learning rate (AdamW)
+    warmup: int = 100  # steps of linear warmup, before the cosine
+    min_lr: float = 0.05  # what the cosine ends at, as a share of lr
+    weight_decay: float = 0.01  # of matrices only
+    beta2: float = 0.99  # AdamW's second beta
+    clip: float = 1.0  # gradient norm
+    ema: float = 0.0  # decay of an average of the weights, used for evaluation (0: none; TRM 2025: 0.999)
+    loss: str = "final"  # final | every: on the last loop or the mean over all loops
+    sampler: str = "difficulty"  # loops in training: fixed | uniform (1..loops) | poisson (mean loops) | difficulty + slack
+    slack: int = 4  # sampler=difficulty: loops = difficulty + uniform(0..slack); the model is told how long to think
+    per: str = "sequence"  # sequence | batch: what a sampled loop count is for (Parcae 2026: per sequence is better)
+    curriculum: bool = True  # start at difficulty 1; one more when the hardest reaches the gate
+    gate: float = 0.95  # the accuracy that opens the next difficulty (Kohli 2026)
+    eval_every: int = 500  # steps between evaluations (and checkpoints)
+    eval_size: int = 500  # examples of each difficulty in an evaluation
+
+
+CHOICES = dict(
+    task=tuple(TASKS), scale=("cpu", "gpu"), device=("auto", "cpu", "cuda", "mps"), box=("2x2", "2x3", "3x3"),
+    loss=("final", "every"), sampler=("fixed", "uniform", "poisson", "difficulty"), per=("sequence", "batch"),
+)  # fmt: skip
+NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out", "device")  # may differ on --resume
+
+# What a task's run needs other than the defaults above, chosen on the val split.
+CPU = dict(
+    multihop=dict(reembed=True, loops=10, reach=3),
+    phop=dict(hops=4, n_core=2, loops=8, position="rope"),
+    addition=dict(loops=12, slack=4),
+    sudoku=dict(position="grid", sampler="fixed", loops=8, loss="every", curriculum=False, n_core=2),
+)
+GPU = dict(
+    multihop=dict(hops=16, entities=200, relations=10, n_embd=256, loops=20, batch=1024, steps=20000, lr=1e-3),
+    phop=dict(hops=16, length=256, n_embd=256, loops=20, batch=512, steps=20000, lr=1e-3),
+    addition=dict(digits=20, n_embd=128, loops=24, batch=1024, steps=10000),
+    sudoku=dict(box="3x3", puzzles=100000, search=True, n_embd=128, loops=16, batch=512, steps=30000, lr=1e-3, ema=0.999),
+)
+
+
+def fail(message, code=2):
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+# -----------------------------------------------------------------------------
+# Flags
+
+
+def parse_flags(argv=None):
+    """All flags as a namespace, and the set of those given by hand. The comment of a field is its --help line."""
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--task")
+    first.add_argument("--scale")
+    known, _ = first.parse_known_args(argv)
+    of_task = {**CPU.get(known.task or "multihop", {}), **(GPU.get(known.task or "multihop", {}) if known.scale == "gpu" else {})}
+
+    class OneLine(argparse.ArgumentParser):
+        def error(self, message):
+            fail(message)
+
+    parser = OneLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    defaults = {}
+    for group, cls in (("the run", Settings), ("the model", Config)):
+        comments = dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(cls), re.M))
+        group = parser.add_argument_group(group)
+        for field in fields(cls):
+            if field.name in ("vocab_size", "block_size", "causal", "coordinates"):  # the task knows them
+                continue
+            defaults[field.name] = of_task.get(field.name, field.default)
+            text = f"{comments[field.name]} (default {defaults[field.name]})".replace("%", "%%")
+            kind = dict(action=argparse.BooleanOptionalAction) if field.type is bool else dict(type=field.type)
+            if field.name in CHOICES:
+                kind["choices"] = CHOICES[field.name]
+            metavar = {} if field.type is bool else dict(metavar=field.type.__name__.upper())
+            group.add_argument(f"--{field.name}", default=argparse.SUPPRESS, help=text, **kind, **metavar)
+    given = vars(parser.parse_args(argv))
+    flags = argparse.Namespace(**{**defaults, **given})
+    flags.out = flags.out or f"runs/{flags.task}"
+    check_flags(flags, given)
+    return flags, set(given)
+
+
+def task_flags(task):
+    return [name for name in inspect.signature(TASKS[task].__init__).parameters if hasattr(Settings, name)]
+
+
+def check_flags(flags, given):
+    for name in ("steps", "batch", "eval_every", "eval_size"):
+        if getattr(flags, name) < 1:
+            fail(f"--{name} must be at least 1, not {getattr(flags, name)}")
+    for name in ("warmup", "slack", "threads", "bar", "minutes", "weight_decay", "clip", "seed"):
+        if not 0 <= getattr(flags, name) < 2**63:
+            fail(f"--{name} must not be negative, but is {getattr(flags, name)}")
+    for name in ("lr", "min_lr", "gate", "ema", "beta2"):
+        if not 0 <= getattr(flags, name) <= (1 if name != "lr" else math.inf) or getattr(flags, name) == 1 and name in ("ema", "beta2"):
+            fail(f"--{name}={getattr(flags, name)} is out of range")
+    strangers = [f"--{n}" for task in TASKS for n in task_flags(task) if n in given and n not in task_flags(flags.task)]
+    if strangers:
+        fail(f"{strangers[0]} has no meaning for --task {flags.task}, which takes {', '.join('--' + n for n in task_flags(flags.task))}")
+    if flags.loss == "every" and (flags.per, flags.sampler) != ("batch", flags.sampler) and flags.sampler != "fixed":
+        fail("--loss every needs one loop count for the whole batch: add --per batch or --sampler fixed")
+
+
+def find_device(name):
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
+        fail(f"--device {name} was asked for, but PyTorch sees none here")
+    return name
+
+
+def make_task(flags, device="cpu"):
+    return TASKS[flags.task](seed=flags.seed, device=device, **{name: getattr(flags, name) for name in task_flags(flags.task)})
+
+
+def make_model(flags, task):
+    torch.manual_seed(stream(flags.seed, "weights"))
+    chosen = {f.name: getattr(flags, f.name) for f in fields(Config) if hasattr(flags, f.name)}
+    surroundings = dict(vocab_size=task.vocab_size, block_size=task.block_size, causal=task.causal)
+    return LoopedGPT(Config(**chosen, **surroundings, coordinates=task.coordinates if flags.position == "grid" else ()))
+
+
+# -----------------------------------------------------------------------------
+# One step
+
+
+def sample_loops(flags, difficulty, step):
+    """How many loops each sequence of a step thinks: (B,) int64 on the CPU."""
+    generator = torch.Generator().manual_seed(stream(flags.seed, "loops", step))
+    B, high = len(difficulty), flags.loops
+    if flags.sampler == "fixed":
+        loops = torch.full((B,), high)
+    elif flags.sampler == "uniform":
+        loops = torch.randint(1, high + 1, (B,), generator=generator)
+    elif flags.sampler == "poisson":  # clipped as in Kohli 2026
+        loops = torch.poisson(torch.full((B,), float(high)), generator=generator).long().clamp(max=2 * high)
+    else:
+        loops = difficulty.cpu() + torch.randint(flags.slack + 1, (B,), generator=generator)
+    if flags.per == "batch":
+        loops = (loops.max() if flags.sampler == "difficulty" else loops[0]).expand(B)
+    return loops.clamp(min=1)
+
+
+def compute_loss(flags, model, batch, loops):
+    """The mean cross-entropy where an answer is asked, and the prediction (B, T) of the last loop."""
+    if flags.loss == "every":
+        states = model.trajectory(batch.tokens, int(loops[0]))[1:]
+        logits = model.readout(states.flatten(0, 1))  # (loops * B, T, vocab_size)
+    else:
+        logits = model(batch.tokens, loops)
+    targets = batch.targets.repeat(len(logits) // len(batch.tokens), 1)
+    total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum")
+    return total / (targets != IGNORE).sum().clamp(min=1), logits[-len(batch.tokens) :].argmax(-1)
+
+
+@torch.no_grad()
+def evaluate(model, task, flags, split):
+    """{difficulty: accuracy} on fresh questions of a split, at the most loops that training would give them."""
+    wanted = range(1, task.max_difficulty + 1)
+    if not task.grows:
+        wanted = sorted(set(task.bank[split]["difficulty"].tolist()))
+    result = {}
+    for difficulty in wanted:
+        batch = task.batch(split, 0, flags.eval_size, difficulty)
+        loops = difficulty + flags.slack if flags.sampler == "difficulty" and model.config.tied else flags.loops
+        result[difficulty] = task.check(batch, model(batch.tokens, loops).argmax(-1)).float().mean().item()
+    return result
+
+
+def learning_rate(flags, step):
+    progress = min(1.0, step / flags.steps)
+    cosine = flags.min_lr + (1 - flags.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+    return flags.lr * min(1.0, (step + 1) / max(1, flags.warmup)) * cosine
+
+
+# -----------------------------------------------------------------------------
+# The run folder
+
+
+def save(path, state):
+    """Write a checkpoint so that at every moment a whole one is on the disk."""
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        with open(unfinished, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
+        unfinished.unlink(missing_ok=True)
+        fail(f"could not write {path} ({error}); what was there before is unharmed", code=1)
+
+
+def load_run(folder, device="cpu"):
+    """The flags, the task and the checkpoint of a run folder; bad ones end the program with one line."""
+    folder = Path(folder)
+    try:
+        flags = argparse.Namespace(**json.loads((folder / "config.json").read_text()))
+        task = make_task(flags, device)
+    except FileNotFoundError:
+        fail(f"{folder} is not a run folder: it has no config.json")
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        fail(f"{folder}/config.json is not the config of a run: {error}")
+    path = folder / "checkpoint.pt"
+    try:
+        checkpoint = torch.load(path, map_location=device, weights_only=True)  # never unpickles foreign objects
+        checkpoint["step"], checkpoint["model"], checkpoint["optimizer"]
+    except FileNotFoundError:
+        fail(f"{folder} has no checkpoint.pt yet")
+    except Exception as error:  # whatever a truncated, corrupted or foreign file makes PyTorch raise
+        fail(f"{path} is not a checkpoint of this program ({type(error).__name__}); it may be truncated or foreign")
+    return flags, task, checkpoint
+
+
+def load_model(folder, device="cpu"):
+    """A trained run, ready to be asked: (model, task, flags). The averaged weights, where the run kept any."""
+    flags, task, checkpoint = load_run(folder, device)
+    model = make_model(flags, task).to(device).eval()
+    try:
+        model.load_state_dict(checkpoint["ema"] or checkpoint["model"])
+    except (RuntimeError, KeyError) as error:
+        fail(f"{folder}/checkpoint.pt does not fit its config.json: {str(error).splitlines()[0]}")
+    return model, task, flags
+
+
+def open_folder(flags, given):
+    """Make, continue or clear the run folder; returns the checkpoint to continue from, or None."""
+    folder = Path(flags.out)
+    if flags.resume:
+        saved, _, checkpoint = load_run(folder, find_device(flags.device))
+        for name in sorted(given - set(NOT_SAVED)):
+            if getattr(saved, name) != getattr(flags, name):
+                fail(f"--{name} {getattr(flags, name)} contradicts the run in {folder}, which has {getattr(saved, name)}")
+        for name, value in vars(saved).items():
+            setattr(flags, name, value)
+        return checkpoint
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not flags.overwrite:
+            fail(f"{folder} exists and is not empty: choose another --out, or --resume it, or --overwrite it")
+        for name in ("checkpoint.pt", "metrics.jsonl", "curve.png"):
+            (folder / name).unlink(missing_ok=True)
+        saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
+        (folder / "config.json").write_text(json.dumps(saved, indent=1))
+    except OSError as error:
+        fail(f"cannot write to {folder}: {error.strerror}")
+    return None
+
+
+def draw_curve(folder):
+    """curve.png: loss, and accuracy by difficulty, from metrics.jsonl."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    if not rows:
+        return
+    steps = [row["step"] for row in rows]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    left.plot(steps, [row["loss"] for row in rows], "k.-")
+    left.set(xlabel="step", ylabel="training loss (nats)", yscale="log")
+    difficulties = list(rows[-1]["val"])
+    for i, difficulty in enumerate(difficulties):
+        color = plt.cm.viridis(i / max(1, len(difficulties) - 1))
+        right.plot(steps, [row["val"][difficulty] for row in rows], ".-", color=color, label=difficulty)
+    right.set(xlabel="step", ylabel="accuracy (val split)", ylim=(-0.02, 1.02))
+    right.legend(title="difficulty", fontsize="small")
+    figure.suptitle(f"{folder}: {min(rows[-1]['val'].values()):.2f} on the hardest trained difficulty after {steps[-1]} steps")
+    figure.savefig(folder / "curve.png", dpi=120)
+    plt.close(figure)
+
+
+# -----------------------------------------------------------------------------
+# The run
+
+
+def start_control(flags, argv):
+    """The untied control in a process of its own: as many distinct layers as the looped model's longest training think."""
+    longest = flags.hops + flags.slack if flags.sampler == "difficulty" and "hops" in task_flags(flags.task) else flags.loops
+    argv = [a for a in argv if a != "--control"]
+    more = ["--no-tied", "--sampler", "fixed", "--loops", str(longest), "--out", f"{flags.out}/control", "--bar", "1"]
+    return subprocess.Popen([sys.executable, __file__, *argv, *more, "--threads", str(flags.threads)])
+
+
+def train(flags, checkpoint=None):
+    """Run the training loop to its end, or until Ctrl-C or --minutes; returns the last evaluation {difficulty: accuracy}."""
+    device, folder, began = find_device(flags.device), Path(flags.out), time.time()
+    try:
+        task = make_task(flags, device)
+        model = make_model(flags, task).to(device)
+        if flags.sampler == "difficulty" and not flags.tied:
+            raise ValueError("--no-tied needs --sampler fixed, uniform or poisson")
+    except ValueError as error:
+        fail(str(error))
+    matrices = [p for name, p in model.named_parameters() if p.dim() >= 2 and not name.endswith("bias")]
+    others = [p for name, p in model.named_parameters() if p.dim() < 2 or name.endswith("bias")]
+    groups = [dict(params=matrices, weight_decay=flags.weight_decay), dict(params=others, weight_decay=0.0)]
+    optimizer = torch.optim.AdamW(groups, lr=flags.lr, betas=(0.9, flags.beta2), fused=device != "mps")
+    ema = {name: p.detach().clone() for name, p in model.state_dict().items()} if flags.ema else None
+    first, level, mastery = 0, 1 if flags.curriculum else task.max_difficulty, 0.0
+    metrics = folder / "metrics.jsonl"
+    if checkpoint:
+        model.load_state_dict(checkpoint["model"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        ema, first, level, mastery = (checkpoint[key] for key in ("ema", "step", "level", "mastery"))
+        lines = metrics.read_text().splitlines(keepends=True)  # forget what was measured after the checkpoint
+        metrics.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first))
+    else:
+        metrics.touch()
+
+    def checkpoint_at(step):
+        state = dict(step=step, level=level, mastery=mastery, model=model.state_dict(), ema=ema)
+        save(folder / "checkpoint.pt", {**state, "optimizer": optimizer.state_dict()})
+
+    result, stopped = {}, []
+    for number in (signal.SIGINT, signal.SIGTERM):  # finish the step, save, leave
+        signal.signal(number, lambda *_: stopped.append("interrupted"))
+    bar = tqdm(range(first, flags.steps), initial=first, total=flags.steps, position=flags.bar, desc=folder.name, mininterval=0.5)
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(flags, step)
+        batch = task.batch("train", step, flags.batch, (1, level) if flags.curriculum else None)
+        loops = sample_loops(flags, batch.difficulty, step)
+        torch.manual_seed(stream(flags.seed, "noise", step))  # for state_init="noise"
+        loss, prediction = compute_loss(flags, model, batch, loops)
+        if not math.isfinite(loss.item()):
+            last = f"the last good checkpoint is {folder}/checkpoint.pt" if first or metrics.stat().st_size else "nothing was saved yet"
+            fail(f"the loss is {loss.item()} at step {step}; {last}. Try a lower --lr, a lower --clip or --norm post", code=1)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
+        optimizer.step()
+        if ema:
+            for name, p in model.state_dict().items():
+                ema[name].lerp_(p, 1 - flags.ema)
+
+        right = task.check(batch, prediction).float()
+        hardest = right[batch.difficulty >= level]
+        if flags.curriculum and len(hardest) and level < task.max_difficulty:
+            mastery += 0.1 * (hardest.mean().item() - mastery)
+            if mastery >= flags.gate:
+                level, mastery = level + 1, 0.0
+        bar.set_postfix_str(
+            f"loss {loss.item():.3f}, right {right.mean().item():.2f}, {loops.float().mean():.1f} loops, difficulty to {level}",
+            refresh=False,
+        )
+
+        done = step + 1
+        if done % flags.eval_every == 0 or done == flags.steps:
+            if ema:
+                trained = {name: p.clone() for name, p in model.state_dict().items()}
+                model.load_state_dict(ema)
+            result = evaluate(model, task, flags, "val")
+            if ema:
+                model.load_state_dict(trained)
+            row = dict(step=done, loss=loss.item(), right=right.mean().item(), level=level, lr=learning_rate(flags, step))
+            row.update(loops=loops.float().mean().item(), gradient=gradient.item(), val=result)
+            with open(metrics, "a") as file:
+                file.write(json.dumps(row) + "\n")
+            checkpoint_at(done)
+        if flags.minutes and time.time() - began > 60 * flags.minutes:
+            stopped.append(f"stopped after {flags.minutes} minutes")
+        if stopped and done < flags.steps:
+            bar.close()
+            checkpoint_at(done)
+            draw_curve(folder)
+            print(f"{stopped[0]} at step {done}; continue with: python train.py --out {folder} --resume")
+            return result
+    bar.close()
+    draw_curve(folder)
+    minutes = (time.time() - began) / 60
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{folder}: {flags.steps} steps in {minutes:.1f} minutes on {device}, {parameters:,} parameters")
+    print("accuracy by difficulty (val split): " + "  ".join(f"{d}: {a:.3f}" for d, a in result.items()))
+    return result
+
+
+def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    flags, given = parse_flags(argv)
+    if flags.control and not flags.threads:
+        flags.threads = max(1, (os.cpu_count() or 2) // 2)
+    if flags.threads:
+        torch.set_num_threads(flags.threads)
+    checkpoint = open_folder(flags, given)
+    control = start_control(flags, argv) if flags.control else None
+    train(flags, checkpoint)
+    if control and control.wait():
+        raise SystemExit(control.returncode)
+
+
+if __name__ == "__main__":
+    main()
