@@ -299,14 +299,19 @@ class LoopedGPT(nn.Module):
         """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops (see think)."""
         return self.readout(self.think(tokens, loops))
 
-    def trajectory(self, tokens, loops=None):
-        """All states (loops + 1, B, T, C), the one before the first loop included."""
+    def states(self, tokens, loops=None):
+        """Yields the state (B, T, C) before the first loop and after each."""
         geometry = self.geometry(tokens.shape[1])
         e = self.read(tokens, geometry)
-        states = [self.start(e)]
+        h = self.start(e)
+        yield h
         for t in range(self.count(loops)):
-            states.append(self.loop(states[-1], e, t, geometry))
-        return torch.stack(states)
+            h = self.loop(h, e, t, geometry)
+            yield h
+
+    def trajectory(self, tokens, loops=None):
+        """All states (loops + 1, B, T, C), the one before the first loop included."""
+        return torch.stack(list(self.states(tokens, loops)))
 
     # ---- when to stop
 

@@ -11,6 +11,7 @@ to exactly one of the splits train, val and test, whatever the seed. Nothing her
 """
 
 import hashlib
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +107,10 @@ class Task:
         """(B,) bool: is each answer in prediction (B, T) right?"""
         return ((prediction == batch.targets) | (batch.targets == IGNORE)).all(1)
 
+    def truth(self, batch):
+        """(B, T): what a perfect thinker has in mind at each position, IGNORE where that has no meaning."""
+        return batch.targets
+
     def show(self, tokens, prediction=None):
         """One question (T,), and the model's answer to it (T,) if given, as a line that a person can read."""
         raise NotImplementedError
@@ -147,6 +152,9 @@ class MultiHop(Task):
             place.append(torch.where(relation == self.pad, place[-1], hop))
         return torch.stack(place, dim=1)
 
+    def truth(self, batch):
+        return self.walk(batch.tokens)
+
     def measure(self, tokens):
         return (tokens != self.pad).sum(1) - 1
 
@@ -172,12 +180,11 @@ class PHop(Task):
     """
     p-hop induction in context, nothing to memorise (Sanford et al. 2024, Saunshi et al. 2025).
 
-        ">>|badcabdc" -> "d"    the last letter is c; hop 1: after the previous c came a; hop 2: after the previous a
-                                came d. A letter that never came before stays where it is.
+        ">>|badcabdc" -> "d"    the last letter is c; hop 1: behind the previous c stands a; hop 2: behind the previous
+                                a stands d. A letter that never came before stays where it is.
 
-    One ">" for each hop asked, a bar, then `length` random letters (tokens 0..A-1, ">" is A, the bar A + 1, padding
-    in front of short questions A + 2). The p-hop of every letter of the text is a target, the last letter's is what
-    check() grades. Difficulty: p.
+    One ">" for each hop, a bar, and random letters up to the width of the longest question of the batch. Tokens:
+    letters 0..A-1, ">" is A, the bar A + 1. The p-hop of every letter is a target; check() grades the last. Difficulty: p.
     """
 
     def __init__(self, hops=4, length=32, alphabet=4, **rest):
@@ -185,43 +192,40 @@ class PHop(Task):
         if min(hops, length, alphabet) < 1:
             raise ValueError("phop needs at least one hop, one position and one letter")
         self.max_difficulty, self.length, self.alphabet = hops, length, alphabet
-        self.vocab_size, self.block_size = alphabet + 3, hops + 1 + length
+        self.vocab_size, self.block_size = alphabet + 2, hops + 1 + length
 
     def question(self, generator, difficulty):
-        A, B, hops = self.alphabet, len(difficulty), int(difficulty.max())
-        text = torch.randint(A, (B, self.length), generator=generator, device=self.device)
-        ask = torch.arange(hops, 0, -1, device=self.device) > difficulty[:, None]
-        return torch.cat((torch.where(ask, A + 2, A), torch.full((B, 1), A + 1, device=self.device), text), dim=1)
+        T = max(self.max_difficulty, int(difficulty.max())) + 1 + self.length
+        text = torch.randint(self.alphabet, (len(difficulty), T), generator=generator, device=self.device)
+        place, bar = torch.arange(T, device=self.device), difficulty[:, None]
+        return text.masked_fill(place < bar, self.alphabet).masked_fill(place == bar, self.alphabet + 1)
 
     def measure(self, tokens):
         return (tokens == self.alphabet).sum(1)
 
-    def hop(self, text):
-        """(B, n): for each position of text (B, n), the one behind the previous occurrence of its letter, or itself."""
-        n = text.shape[1]
-        here = torch.arange(n, device=text.device)
-        follows = torch.zeros(*text.shape, n, dtype=torch.bool, device=text.device)
-        follows[:, :, 1:] = text[:, :, None] == text[:, None, :-1]  # [b, i, j]: letter i stands just before j
-        follows &= here <= here[:, None]
-        return torch.where(follows.any(2), torch.where(follows, here, -1).amax(2), here)
+    def hop(self, tokens):
+        """(B, T): for each letter, the place behind the previous occurrence of that letter, or else its own place."""
+        here = torch.arange(tokens.shape[1], device=tokens.device)
+        before = F.pad(tokens[:, :-1], (1, 0), value=-1)
+        behind = (tokens[:, :, None] == before[:, None]) & (here <= here[:, None])  # [b, i, j]: i's letter stands before j
+        return torch.where(behind, here, -1).amax(2).where(behind.any(2), here)
 
     def answer(self, tokens):
-        text, p = tokens[:, -self.length:], self.measure(tokens)
-        hop, place = self.hop(text), torch.arange(self.length, device=tokens.device).expand_as(text)
+        hop, place = self.hop(tokens), torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        p = self.measure(tokens)
         for step in range(int(p.max())):
             place = torch.where((step < p)[:, None], hop.gather(1, place), place)
-        front = torch.full_like(tokens[:, :-self.length], IGNORE)
-        return torch.cat((front, text.gather(1, place)), dim=1)
+        return tokens.gather(1, place).masked_fill(tokens >= self.alphabet, IGNORE)
 
     def check(self, batch, prediction):
         return prediction[:, -1] == batch.targets[:, -1]
 
     def show(self, tokens, prediction=None):
-        text = "".join(self.name(token) for token in tokens.tolist()).lstrip(".")
+        text = "".join(self.name(token) for token in tokens.tolist())
         return text if prediction is None else f"{text} -> {self.name(int(prediction[-1]))}"
 
     def name(self, token):
-        return chr(ord("a") + token) if token < self.alphabet else ">|."[token - self.alphabet]
+        return chr(ord("a") + token) if token < self.alphabet else ">|"[token - self.alphabet]
 
 
 class Addition(Task):
@@ -315,7 +319,7 @@ class Sudoku(Task):
     causal, grows = False, False
     SEARCH = 32
 
-    def __init__(self, box="2x2", puzzles=10_000, search=False, cache="runs/banks", **rest):
+    def __init__(self, box="2x2", puzzles=10_000, search=False, cache="runs/banks", file=None, **rest):
         super().__init__(**rest)
         if box not in ("2x2", "2x3", "3x3"):
             raise ValueError(f"box={box!r} is unknown; choose from 2x2, 2x3, 3x3")
@@ -326,8 +330,10 @@ class Sudoku(Task):
         where = [(cell // n, cell % n) for cell in range(n * n)]
         self.coordinates = tuple((r, c, r // rows * rows + c // columns) for r, c in where)
         axes = torch.tensor(self.coordinates).T  # (3, cells)
-        self.units = torch.stack([axis == i for axis in axes for i in range(n)]).float().to(self.device)  # (3n, cells)
-        self.bank = self.load_bank(Path(cache), puzzles)
+        self.units = torch.stack([axis == i for axis in axes for i in range(n)]).float()  # (3n, cells)
+        bank = self.file_bank(file) if file else self.load_bank(Path(cache), puzzles)
+        self.bank = {split: {k: v.to(self.device) for k, v in part.items()} for split, part in bank.items()}
+        self.units = self.units.to(self.device)
         self.max_difficulty = int(self.bank["train"]["difficulty"].max())
 
     # ---- one round of logic, on whole batches of boards (N, cells) with 0 for blanks
@@ -440,6 +446,15 @@ class Sudoku(Task):
         os.replace(unfinished, path)
         return bank
 
+    def file_bank(self, path):
+        """Puzzles from a file as every split; a solution that the file does not give stays unknown (blank)."""
+        puzzles, solutions = read_puzzles(path)
+        if puzzles.shape[1] != self.n**2:
+            raise ValueError(f"{path} holds boards of {puzzles.shape[1]} cells; box={self.box} has {self.n**2}")
+        for line, board in enumerate(self.broken(puzzles).nonzero()[:, 0].tolist()[:1]):
+            raise ValueError(f"{path}: puzzle {board + 1} contradicts itself")
+        return dict.fromkeys(SPLITS, dict(puzzle=puzzles, grid=solutions, difficulty=self.measure(puzzles)))
+
     def measure(self, tokens):
         boards, rounds = self.propagate(tokens)
         return torch.where(self.solved(boards), rounds, self.SEARCH)
@@ -455,11 +470,14 @@ class Sudoku(Task):
         names = torch.rand((size, self.n), generator=generator, device=self.device).argsort(1) + 1
         names = F.pad(names, (1, 0))  # a new name for each digit; a blank stays a blank
         tokens, grid = names.gather(1, bank["puzzle"][rows]), names.gather(1, bank["grid"][rows])
-        return Batch(tokens, grid.masked_fill(tokens > 0, IGNORE), bank["difficulty"][rows])
+        return Batch(tokens, grid.masked_fill((tokens > 0) | (grid == 0), IGNORE), bank["difficulty"][rows])
 
     def check(self, batch, prediction):
         """Right is any valid completion of the givens, whatever grid the puzzle was dug from."""
         return self.solved(torch.where(batch.tokens > 0, batch.tokens, prediction))
+
+    def truth(self, batch):
+        return torch.where(batch.tokens > 0, batch.tokens, batch.targets)
 
     def show(self, tokens, prediction=None):
         if prediction is not None:
@@ -469,6 +487,47 @@ class Sudoku(Task):
 
     def name(self, token):
         return str(token or ".")
+
+
+def read_puzzles(path):
+    """
+    Puzzles from a text file, as (puzzles, solutions), each (N, cells) int64 with 0 for what is blank or unknown.
+
+        53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79
+
+    One puzzle a line: 81 characters (36 and 16 for the small boards), digits, with "." or "0" for a blank; then, if
+    known, its solution after a comma or a space. Text from "#" on and empty lines are skipped. ValueError names the
+    line and what is wrong with it.
+    """
+    rows, cells = [], None
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split("#")[0].replace(",", " ").split()
+        if not fields:
+            continue
+        problem = None
+        cells = cells or len(fields[0])
+        allowed = ".0123456789"[: 2 + math.isqrt(cells)]
+        if len(fields) > 2:
+            problem = f"{len(fields)} fields; expected a puzzle and at most a solution"
+        elif cells not in (16, 36, 81) or any(len(field) != cells for field in fields):
+            problem = f"{' and '.join(str(len(field)) for field in fields)} characters; expected {cells if rows else '81, 36 or 16'}"
+        elif foreign := set("".join(fields)) - set(allowed):
+            problem = f"{min(foreign)!r} is no digit of this board; expected one of {allowed}"
+        else:
+            boards = [[int(c) for c in field.replace(".", "0")] for field in fields]
+            puzzle, solution = boards[0], boards[1] if len(boards) == 2 else [0] * cells
+            if len(boards) == 2 and any(given and given != digit for given, digit in zip(puzzle, solution)):
+                problem = "the solution changes a given digit"
+        if problem:
+            raise ValueError(f"{path} line {number}: {problem}")
+        rows.append((puzzle, solution))
+    if not rows:
+        raise ValueError(f"{path} holds no puzzle")
+    return tuple(torch.tensor(boards) for boards in zip(*rows))
 
 
 TASKS = {"multihop": MultiHop, "phop": PHop, "addition": Addition, "sudoku": Sudoku}

@@ -66,7 +66,8 @@ class Settings:
     ema: float = 0.0  # decay of an average of the weights, used for evaluation (0: none; TRM 2025: 0.999)
     loss: str = "final"  # final | every: on the last loop or the mean over all loops
     sampler: str = "difficulty"  # loops in training: fixed | uniform (1..loops) | poisson (mean loops) | difficulty + slack
-    slack: int = 4  # sampler=difficulty: loops = difficulty + uniform(0..slack); the model is told how long to think
+    lead: int = 0  # sampler=difficulty: loops = difficulty + lead + uniform(0..slack), so the model is told how long
+    slack: int = 4  # to think
     per: str = "sequence"  # sequence | batch: what a sampled loop count is for (Parcae 2026: per sequence is better)
     curriculum: bool = True  # start at difficulty 1; one more when the hardest reaches the gate
     gate: float = 0.95  # the accuracy that opens the next difficulty (Kohli 2026)
@@ -83,8 +84,8 @@ NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out
 # What a task's run needs other than the defaults above, chosen on the val split.
 CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3),
-    phop=dict(hops=4, n_core=2, loops=8, position="rope"),
-    addition=dict(loops=12, slack=4),
+    phop=dict(hops=4, n_core=2, loops=10, position="rope", lead=1),
+    addition=dict(loops=12, lead=2, slack=4),
     sudoku=dict(position="grid", sampler="fixed", loops=8, loss="every", curriculum=False, n_core=2),
 )
 GPU = dict(
@@ -146,7 +147,7 @@ def check_flags(flags, given):
     for name in ("steps", "batch", "eval_every", "eval_size"):
         if getattr(flags, name) < 1:
             fail(f"--{name} must be at least 1, not {getattr(flags, name)}")
-    for name in ("warmup", "slack", "threads", "bar", "minutes", "weight_decay", "clip", "seed"):
+    for name in ("warmup", "lead", "slack", "threads", "bar", "minutes", "weight_decay", "clip", "seed"):
         if not 0 <= getattr(flags, name) < 2**63:
             fail(f"--{name} must not be negative, but is {getattr(flags, name)}")
     for name in ("lr", "min_lr", "gate", "ema", "beta2"):
@@ -193,7 +194,7 @@ def sample_loops(flags, difficulty, step):
     elif flags.sampler == "poisson":  # clipped as in Kohli 2026
         loops = torch.poisson(torch.full((B,), float(high)), generator=generator).long().clamp(max=2 * high)
     else:
-        loops = difficulty.cpu() + torch.randint(flags.slack + 1, (B,), generator=generator)
+        loops = difficulty.cpu() + flags.lead + torch.randint(flags.slack + 1, (B,), generator=generator)
     if flags.per == "batch":
         loops = (loops.max() if flags.sampler == "difficulty" else loops[0]).expand(B)
     return loops.clamp(min=1)
@@ -220,7 +221,7 @@ def evaluate(model, task, flags, split):
     result = {}
     for difficulty in wanted:
         batch = task.batch(split, 0, flags.eval_size, difficulty)
-        loops = difficulty + flags.slack if flags.sampler == "difficulty" and model.config.tied else flags.loops
+        loops = difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" and model.config.tied else flags.loops
         result[difficulty] = task.check(batch, model(batch.tokens, loops).argmax(-1)).float().mean().item()
     return result
 
@@ -331,7 +332,7 @@ def draw_curve(folder):
 
 def start_control(flags, argv):
     """The untied control in a process of its own: as many distinct layers as the looped model's longest training think."""
-    longest = flags.hops + flags.slack if flags.sampler == "difficulty" and "hops" in task_flags(flags.task) else flags.loops
+    longest = flags.hops + flags.lead + flags.slack if flags.sampler == "difficulty" and "hops" in task_flags(flags.task) else flags.loops
     argv = [a for a in argv if a != "--control"]
     more = ["--no-tied", "--sampler", "fixed", "--loops", str(longest), "--out", f"{flags.out}/control", "--bar", "1"]
     return subprocess.Popen([sys.executable, __file__, *argv, *more, "--threads", str(flags.threads)])

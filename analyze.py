@@ -1,0 +1,305 @@
+"""
+Look at a trained run: `python analyze.py WHAT runs/NAME` writes WHAT.png and WHAT.json, the numbers under the picture,
+into the run folder.
+
+    depth   accuracy over difficulty x loops, against the untied control
+    think   what the model would answer after each loop, for one question of each of a few difficulties
+    cost    parameters, FLOPs, milliseconds and memory over loops, against an untied stack
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import matplotlib
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from looped import LoopedGPT
+from tasks import IGNORE
+from train import compute_loss, fail, find_device, load_model
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
+
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#777777"  # told apart by every kind of eye (Okabe and Ito 2008)
+
+
+def write(folder, name, figure, numbers):
+    """NAME.png and NAME.json into the run folder."""
+    try:
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1))
+    except OSError as error:
+        fail(f"cannot write to {folder}: {error.strerror}")
+    plt.close(figure)
+    print(f"wrote {folder}/{name}.png and {name}.json")
+
+
+# -----------------------------------------------------------------------------
+# depth
+
+
+def difficulties_of(task, split, factor):
+    """Every trained difficulty, then wider steps up to factor times the hardest; of puzzles, those with enough of them."""
+    top = task.max_difficulty
+    if task.grows:
+        beyond = [round(top * x) for x in (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8) if x <= factor]
+        return [*range(1, top + 1), *beyond]
+    values, counts = task.bank[split]["difficulty"].unique(return_counts=True)
+    return values[counts >= 20].tolist()
+
+
+@torch.no_grad()
+def accuracy_by_loop(model, task, split, difficulty, loops, examples, step=0):
+    """[accuracy after each loop 1..loops] on one batch of fresh questions."""
+    batch = task.batch(split, step, examples, difficulty)
+    states = model.states(batch.tokens, loops)
+    next(states)  # before the first loop
+    return [task.check(batch, model.readout(h).argmax(-1)).float().mean().item() for h in states]
+
+
+def trained_loops(flags, task):
+    """The mean and the largest loop count of training, at its final mixture of difficulties."""
+    top = flags.loops
+    if flags.sampler == "difficulty":
+        return dict(mean=(1 + task.max_difficulty) / 2 + flags.lead + flags.slack / 2, largest=task.max_difficulty + flags.lead + flags.slack)
+    if flags.sampler == "uniform":
+        return dict(mean=(1 + top) / 2, largest=top)
+    return dict(mean=top, largest=top if flags.sampler == "fixed" else 2 * top)
+
+
+def depth(runs, folder, args):
+    """The heat map, the best loop count of each difficulty (chosen on val, reported on test) and the control."""
+    accuracy, at_best, best_loops, control, seeds = [], [], [], [], []
+    for run in runs:
+        model, task, flags = load_model(run, args.device)
+        trained = trained_loops(flags, task)
+        loops = args.loops or min(96, 6 * trained["largest"] + 4)
+        difficulties = difficulties_of(task, "test", args.factor)
+        seeds.append(flags.seed)
+        untied = None
+        if (run / "control" / "checkpoint.pt").exists():
+            untied, _, _ = load_model(run / "control", args.device)
+        rows, best, held, alone = [], [], [], []
+        for difficulty in tqdm(difficulties, desc=f"depth of {run}", leave=False):
+            val = accuracy_by_loop(model, task, "val", difficulty, loops, args.examples)
+            test = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
+            pick = max(range(loops), key=lambda t: (val[t], -t))  # the fewest loops among the best
+            rows.append(test), best.append(pick + 1), held.append(test[pick])
+            if untied:
+                alone.append(accuracy_by_loop(untied, task, "test", difficulty, untied.config.loops, args.examples)[-1])
+        accuracy.append(rows), best_loops.append(best), at_best.append(held), control.append(alone)
+
+    table = torch.tensor(accuracy).mean(0)  # (difficulties, loops), the mean over runs
+    at_best = torch.tensor(at_best).mean(0).tolist()
+    at_trained = table[:, min(trained["largest"], loops) - 1].tolist()
+    control = torch.tensor(control).mean(0).tolist() if all(control) else None
+    numbers = dict(
+        difficulty=difficulties, loops=list(range(1, loops + 1)), accuracy=table.tolist(), control=control,
+        trained_difficulty=task.max_difficulty, trained_loops=trained, examples=args.examples, seeds=seeds,
+        accuracy_at_trained_loops=at_trained, accuracy_at_best_loops=at_best, best_loops=best_loops, task=flags.task,
+        by_run=[[row for row in rows] for rows in accuracy] if len(runs) > 1 else None,
+    )  # fmt: skip
+    unit = {"multihop": "hops", "phop": "hops", "addition": "carry length", "sudoku": "rounds"}[flags.task]
+    print(f"\n{unit:>12}  {trained['largest']} loops (trained)  best loops (chosen on val)   untied control")
+    for i, d in enumerate(difficulties):
+        chosen = ", ".join(str(b[i]) for b in best_loops)
+        beside = f"{control[i]:.3f}" if control else "-"
+        print(f"{d:>12}  {at_trained[i]:>16.3f}  {at_best[i]:>12.3f} at {chosen:<12}  {beside:>14}")
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=(1.5, 1), layout="constrained")
+    image = left.imshow(table, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="cividis", extent=(0.5, loops + 0.5, -0.5, len(table) - 0.5))
+    left.set_yticks(range(len(difficulties)), [str(d) if d != 32 or task.grows else "search" for d in difficulties])
+    left.set(xlabel="loops", ylabel=f"difficulty ({unit})")
+    if difficulties[-1] > task.max_difficulty and task.grows:
+        left.axhline(difficulties.index(task.max_difficulty) + 0.5, color="white", ls="--")
+        left.text(loops, difficulties.index(task.max_difficulty) + 0.4, "trained below", color="white", ha="right", va="top")
+    left.axvline(trained["largest"] + 0.5, color="white", ls=":")
+    left.text(trained["largest"] + 1, -0.3, "most loops in training", color="white", rotation=90)
+    figure.colorbar(image, ax=left, label=f"accuracy (test, {args.examples} questions a cell)")
+    right.plot(difficulties, at_best, "o-", color=BLUE, label="looped, loops chosen on val")
+    right.plot(difficulties, at_trained, "s--", color=ORANGE, label=f"looped, {trained['largest']} loops as in training")
+    if control:
+        right.plot(difficulties, control, "^:", color=GREY, label="untied control, equal compute")
+    right.axvline(task.max_difficulty + 0.5, color="k", lw=0.8, ls="--")
+    right.set(xlabel=f"difficulty ({unit})", ylabel="accuracy (test)", ylim=(-0.03, 1.03))
+    right.legend(fontsize="small", loc="lower left")
+    solved = max((d for d, a in zip(difficulties, at_best) if a >= 0.9), default=0)
+    as_trained = max((d for d, a in zip(difficulties, at_trained) if a >= 0.9), default=0)
+    title = f"{flags.task}: trained to {task.max_difficulty} {unit}; solves {as_trained} with the loops of training, {solved} with more"
+    figure.suptitle(f"{title}\n(at least 0.9; {len(runs)} seed{'s' * (len(runs) > 1)})")
+    write(folder, "depth", figure, numbers)
+
+
+# -----------------------------------------------------------------------------
+# think
+
+
+def strip(axis, task, tokens, truth, predictions, title):
+    """Sequences: one row for each loop, one column for each position, blue where the thought is right."""
+    T = len(tokens)
+    for x in range(T):
+        axis.text(x, -1, task.name(int(tokens[x])), ha="center", va="center", weight="bold")
+        for y, prediction in enumerate(predictions):
+            if truth[x] != IGNORE:
+                right = prediction[x] == truth[x]
+                axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=BLUE if right else "#eeeeee", ec="white"))
+                axis.text(x, y, task.name(int(prediction[x])), ha="center", va="center", color="white" if right else GREY)
+    axis.set(xlim=(-0.6, T - 0.4), ylim=(len(predictions) - 0.5, -1.6), ylabel="loops", title=title)
+    axis.set_xticks([])
+    axis.set_yticks([-1, *range(len(predictions))], ["question", *range(1, len(predictions) + 1)], fontsize="small")
+    axis.set_frame_on(False)
+
+
+def board(axis, task, tokens, truth, prediction, title):
+    """One Sudoku board after some loops: givens in black, the model's right digits blue, its wrong ones orange."""
+    n = task.n
+    rows, columns = map(int, task.box.split("x"))
+    for cell in range(n * n):
+        y, x = divmod(cell, n)
+        given = tokens[cell] > 0
+        color = "black" if given else BLUE if prediction[cell] == truth[cell] else ORANGE
+        digit = tokens[cell] if given else prediction[cell]
+        axis.text(x, y, task.name(int(digit)), ha="center", va="center", color=color, weight="bold" if given else "normal")
+    for i in range(n + 1):
+        axis.axhline(i - 0.5, color="k", lw=1.6 if i % rows == 0 else 0.3)
+        axis.axvline(i - 0.5, color="k", lw=1.6 if i % columns == 0 else 0.3)
+    axis.set(xlim=(-0.55, n - 0.45), ylim=(n - 0.45, -0.55), xticks=[], yticks=[], title=title, aspect="equal")
+    axis.set_frame_on(False)
+
+
+@torch.no_grad()
+def think(runs, folder, args):
+    """The first test question of each difficulty, after each loop: in the terminal and as a picture."""
+    model, task, flags = load_model(runs[0], args.device)
+    top = task.max_difficulty
+    wanted = [max(1, top // 2), top, 2 * top] if task.grows else difficulties_of(task, "test", 1)[-3:]
+    numbers, drawn = dict(seeds=[flags.seed], task=flags.task, examples=[]), []
+    for difficulty in wanted:
+        batch = task.batch("test", 0, 1, difficulty)
+        loops = args.loops or (difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else 2 * flags.loops)
+        predictions = [model.readout(h).argmax(-1)[0].cpu() for h in model.states(batch.tokens, loops)][1:]
+        tokens, truth = batch.tokens[0].cpu(), task.truth(batch)[0].cpu()
+        right = [bool(task.check(batch, p[None].to(batch.tokens.device))) for p in predictions]
+        drawn.append((difficulty, tokens, truth, predictions, right))
+        print(f"\ndifficulty {difficulty}: {task.show(tokens) if task.grows else ''}")
+        for t, (prediction, good) in enumerate(zip(predictions, right), 1):
+            if task.grows:
+                thought = " ".join(task.name(int(p)) if y != IGNORE else "_" for p, y in zip(prediction, truth))
+                print(f"  loop {t:>2}: {thought}  {'right' if good else ''}")
+            elif t == 1 or t == loops or right[t - 1] != right[t - 2]:
+                print(f"after loop {t}{', right' if good else ''}:\n{task.show(tokens, prediction)}")
+        shown = [task.show(tokens, p) for p in predictions]
+        numbers["examples"].append(dict(difficulty=difficulty, question=task.show(tokens), after_loop=shown, right=right))
+
+    if task.grows:
+        heights = [len(d[3]) + 2 for d in drawn]
+        width = max(len(d[1]) for d in drawn)
+        figure, axes = plt.subplots(len(drawn), 1, figsize=(max(6, 0.42 * width + 1), 0.27 * sum(heights) + 1), height_ratios=heights, layout="constrained")
+        for axis, (difficulty, tokens, truth, predictions, right) in zip(axes, drawn):
+            done = next((f"right from loop {t}" for t in range(1, len(right) + 1) if all(right[t - 1 :])), "not solved")
+            strip(axis, task, tokens, truth, predictions, f"difficulty {difficulty}: {done}")
+    else:
+        columns = sorted({round(x) for x in torch.logspace(0, math.log10(len(drawn[0][3])), 6).tolist()})
+        figure, axes = plt.subplots(len(drawn), len(columns), figsize=(2.1 * len(columns), 2.3 * len(drawn)), layout="constrained", squeeze=False)
+        for row, (difficulty, tokens, truth, predictions, right) in zip(axes, drawn):
+            for axis, t in zip(row, columns):
+                name = "search" if difficulty == task.SEARCH else f"{difficulty} rounds"
+                board(axis, task, tokens, truth, predictions[t - 1], f"{name}, loop {t}" + (": solved" if right[t - 1] else ""))
+    figure.suptitle(f"{flags.task}: what the model would answer after each loop (blue: right; trained to difficulty {top})")
+    write(folder, "think", figure, numbers)
+
+
+# -----------------------------------------------------------------------------
+# cost
+
+
+def measure_cost(flags, model, batch, loops):
+    """FLOPs and milliseconds of a forward pass, milliseconds and bytes kept for the backward pass of a training step."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:  # fused attention would hide its products from the counter
+        model(batch.tokens, loops)
+    kept = {}  # storages that autograd holds on to, each counted once
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    counts = torch.full((len(batch.tokens),), loops)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = compute_loss(flags, model, batch, counts)[0]
+    memory = sum(kept.values()) - sum(p.nbytes for p in model.parameters() if p.untyped_storage().data_ptr() in kept)
+    loss.backward()
+
+    def milliseconds(work):
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            work()
+            if batch.tokens.is_cuda:
+                torch.cuda.synchronize()
+            times.append(1000 * (time.perf_counter() - began))
+        return sorted(times)[2]
+
+    def forward():
+        with torch.no_grad():
+            model(batch.tokens, loops)
+
+    return dict(
+        parameters=sum(p.numel() for p in model.parameters()), flops=counter.get_total_flops(), memory=memory,
+        forward_ms=milliseconds(forward), training_ms=milliseconds(lambda: compute_loss(flags, model, batch, counts)[0].backward()),
+    )  # fmt: skip
+
+
+def cost(runs, folder, args):
+    """Looped against untied at the same loops: what is shared (FLOPs, time, activations) and what is not (parameters)."""
+    model, task, flags = load_model(runs[0], args.device)
+    batch = task.batch("val", 0, flags.batch, task.max_difficulty if task.grows else None)
+    loops = [1, 2, 4, 8, 16, 32]
+    numbers = dict(loops=loops, batch=list(batch.tokens.shape), seeds=[flags.seed], looped=[], untied=[])
+    print(f"\nbatch {flags.batch} x {batch.tokens.shape[1]} tokens\nloops         parameters    MFLOPs  forward ms  training ms  kept MB")
+    for n in tqdm(loops, desc="cost", leave=False):
+        untied = LoopedGPT(dataclasses.replace(model.config, tied=False, loops=n)).to(batch.tokens.device)
+        for name, each in (("looped", model), ("untied", untied)):
+            row = measure_cost(flags, each, batch, n)
+            numbers[name].append(row)
+            text = f"{row['parameters']:>12,} {row['flops'] / 1e6:>9,.0f} {row['forward_ms']:>11.1f} {row['training_ms']:>12.1f}"
+            tqdm.write(f"{n:>5} {name} {text} {row['memory'] / 1e6:>8.1f}")
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
+    panels = dict(parameters="parameters", flops="FLOPs of a forward pass", training_ms="training step (ms)", memory="activations kept (bytes)")
+    for axis, (key, label) in zip(axes, panels.items()):
+        axis.plot(loops, [row[key] for row in numbers["looped"]], "o-", color=BLUE, label="looped")
+        axis.plot(loops, [row[key] for row in numbers["untied"]], "^:", color=ORANGE, label="untied")
+        axis.set(xlabel="loops", ylabel=label, xscale="log", yscale="log")
+        axis.set_xticks(loops, loops)
+    axes[0].legend()
+    few, many = numbers["looped"][-1]["parameters"], numbers["untied"][-1]["parameters"]
+    figure.suptitle(f"{flags.task}: {loops[-1]} loops cost the FLOPs of {loops[-1]} layers and {many / few:.0f} times fewer parameters")
+    write(folder, "cost", figure, numbers)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.error = fail
+    kinds = dict(depth=depth, think=think, cost=cost)
+    parser.add_argument("what", choices=kinds)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders; depth averages over several (seeds)")
+    parser.add_argument("--loops", type=int, default=0, help="the most loops to try (default: several times those of training)")
+    parser.add_argument("--examples", type=int, default=500, help="questions in each cell of depth (default 500)")
+    parser.add_argument("--factor", type=float, default=6, help="depth: hardest difficulty, in multiples of the trained (default 6)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
+    args = parser.parse_args()
+    if args.loops < 0 or args.examples < 1:
+        fail("--loops must not be negative and --examples at least 1")
+    args.device = find_device(args.device)
+    kinds[args.what](args.runs, args.runs[0], args)
+
+
+if __name__ == "__main__":
+    main()

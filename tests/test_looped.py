@@ -1,0 +1,360 @@
+"""The loop against things computed another way."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from looped import Config, LoopedGPT
+
+VOCAB, B, T = 11, 5, 7
+TEXT_POSITIONS = ("none", "rope", "alibi", "relative", "learned")
+
+
+def build(seed=0, **changes):
+    """A small model with parameters far from their start, so that no gain or bias hides at 1 or 0."""
+    torch.manual_seed(seed)
+    settings = dict(vocab_size=VOCAB, block_size=16, n_embd=16, n_head=2, loops=4)
+    model = LoopedGPT(Config(**{**settings, **changes}))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return model
+
+
+def tokens(seed=1, rows=B, length=T):
+    return torch.randint(VOCAB, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+# ---- the forward pass, written a second time: explicit softmax, one head and one position at a time
+
+
+def rms(x, weight):
+    return x / (x.pow(2).mean(-1, keepdim=True) + torch.finfo(x.dtype).eps).sqrt() * weight
+
+
+def norm(module, x):
+    return rms(x, module.weight) if hasattr(module, "weight") else x
+
+
+def reference_attention(model, block, x):
+    config, (B, T, C) = model.config, x.shape
+    D = C // config.n_head
+    q, k, v = (x @ block.attention.qkv.weight.T).split(C, dim=-1)
+    out = torch.zeros_like(x)
+    for b, head, i in itertools.product(range(B), range(config.n_head), range(T)):
+        part = slice(head * D, (head + 1) * D)
+        scores = []
+        for j in range(T):
+            query, key = q[b, i, part].clone(), k[b, j, part].clone()
+            if config.position == "rope":  # the pair (c, c + D/2) as a complex number, turned by its position
+                turn = 10000.0 ** (-2 * torch.arange(D // 2) / D)
+                query = torch.complex(query[: D // 2], query[D // 2 :]) * torch.polar(torch.ones(D // 2), i * turn)
+                key = torch.complex(key[: D // 2], key[D // 2 :]) * torch.polar(torch.ones(D // 2), j * turn)
+                score = (query * key.conj()).real.sum() / math.sqrt(D)
+            else:
+                score = query @ key / math.sqrt(D)
+            if config.position == "alibi":
+                score = score - abs(i - j) * 2 ** (-8 * (head + 1) / config.n_head)
+            if config.position == "relative":
+                score = score + model.bias[head, min(abs(i - j), config.reach - 1)]
+            if config.position == "grid":
+                a, c = config.coordinates[i], config.coordinates[j]
+                score = score + model.bias[head, sum(2**axis for axis in range(len(a)) if a[axis] == c[axis])]
+            scores.append(score if j <= i or not config.causal else torch.tensor(-torch.inf))
+        weights = torch.stack(scores).exp() / torch.stack(scores).exp().sum()
+        out[b, i, part] = sum(weights[j] * v[b, j, part] for j in range(T))
+    return out @ block.attention.out.weight.T
+
+
+def reference_block(model, block, x):
+    x = norm(block.after[0], x + reference_attention(model, block, norm(block.before[0], x)))
+    hidden = norm(block.before[1], x) @ block.mlp[0].weight.T
+    hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
+    return norm(block.after[1], x + hidden @ block.mlp[2].weight.T)
+
+
+def reference_forward(model, tokens, loops):
+    config = model.config
+    x = model.embed.weight[tokens]
+    if config.position == "learned":
+        x = x + model.place.weight[: tokens.shape[1]]
+    for block in model.prelude:
+        x = reference_block(model, block, x)
+    e = rms(x, model.prelude_norm.weight)
+    h = torch.zeros_like(e) if config.state_init == "zeros" else e
+    for _ in range(loops):
+        if config.injection == "add":
+            h = h + e
+        if config.injection == "concat":
+            h = h @ model.inject.mix.weight[:, : config.n_embd].T + e @ model.inject.mix.weight[:, config.n_embd :].T
+        if config.injection == "diagonal":
+            dt = torch.log(1 + torch.exp(model.inject.dt))
+            h = torch.exp(-dt * torch.exp(model.inject.log_a)) * h + dt * (e @ model.inject.enter.weight.T)
+        for block in model.core:
+            h = reference_block(model, block, h)
+        if config.reembed:
+            p = (rms(h, model.norm.weight) @ model.embed.weight.T).softmax(-1)
+            directions = model.embed.weight / model.embed.weight.pow(2).sum(1, keepdim=True).sqrt()
+            h = h + model.reembed_gate * math.sqrt(config.n_embd) * (p @ directions)
+    for block in model.coda:
+        h = reference_block(model, block, h)
+    return rms(h, model.norm.weight) @ model.embed.weight.T
+
+
+BOARD = tuple((cell // 3, cell % 3) for cell in range(6))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(injection=i, norm=n) for i in ("none", "add", "concat", "diagonal") for n in ("pre", "post", "sandwich")]
+    + [dict(position=p) for p in TEXT_POSITIONS]
+    + [dict(position="grid", coordinates=BOARD, causal=False), dict(causal=False), dict(reembed=True)]
+    + [dict(state_init="zeros"), dict(n_prelude=1, n_core=2, n_coda=1)],
+    ids=str,
+)
+@torch.no_grad()
+def test_forward_equals_a_second_writing_of_it(changes):
+    model, x = build(**changes), tokens(rows=2, length=6)
+    torch.testing.assert_close(model(x, 3), reference_forward(model, x, 3), rtol=1e-4, atol=1e-4)
+
+
+# ---- the loop
+
+
+def unrolled_twin(model):
+    """An untied model whose layers are copies of the tied model's core, once for each loop."""
+    twin = build(**{**vars(model.config), "tied": False})
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith("core.")}
+    n = model.config.n_core
+    for i, block in enumerate(twin.core):
+        weights.update({f"core.{i}.{k}": v for k, v in model.core[i % n].state_dict().items()})
+    twin.load_state_dict(weights)
+    return twin
+
+
+@pytest.mark.parametrize("n_core", (1, 2))
+def test_tied_model_equals_its_unrolled_twin_and_its_gradient_the_sum_over_the_copies(n_core):
+    model = build(n_core=n_core, n_prelude=1, n_coda=1, reembed=True)
+    twin, x = unrolled_twin(model), tokens()
+    torch.testing.assert_close(model(x), twin(x))
+    tied, untied = gradients(model, model(x).square().mean()), gradients(twin, twin(x).square().mean())
+    for name, gradient in tied.items():
+        if name.startswith("core."):
+            _, layer, rest = name.split(".", 2)
+            copies = range(int(layer), len(twin.core), n_core)
+            torch.testing.assert_close(gradient, sum(untied[f"core.{i}.{rest}"] for i in copies))
+        else:
+            torch.testing.assert_close(gradient, untied[name])
+
+
+@pytest.mark.parametrize("k", (1, 2, 3))
+def test_truncated_backpropagation_is_full_backpropagation_through_the_last_k_loops(k):
+    model, x = build(backprop_loops=k, n_prelude=1), tokens()
+    truncated = gradients(model, model(x, 5).square().mean())
+    geometry = model.geometry(T)
+    e = model.read(x, geometry)
+    h = model.trajectory(x, 5 - k)[-1].detach()
+    for t in range(5 - k, 5):
+        h = model.loop(h, e, t, geometry)
+    full = gradients(model, model.readout(h).square().mean())
+    assert truncated.keys() == full.keys()
+    for name in full:
+        torch.testing.assert_close(truncated[name], full[name])
+
+
+@pytest.mark.parametrize("k", (0, 2))
+def test_a_loop_count_for_each_sequence_equals_running_each_alone(k):
+    model, x = build(backprop_loops=k), tokens()
+    loops = torch.tensor([3, 1, 6, 2, 3])
+    together = model(x, loops)
+    alone = torch.cat([model(x[i : i + 1], int(n)) for i, n in enumerate(loops)])
+    torch.testing.assert_close(together, alone)
+    one, other = gradients(model, together.square().sum()), gradients(model, alone.square().sum())
+    for name in one:
+        torch.testing.assert_close(one[name], other[name])
+
+
+def test_a_mixed_batch_computes_only_the_loops_that_were_asked_for():
+    model, rows = build(), []
+    model.core[0].register_forward_hook(lambda _, inputs, output: rows.append(len(inputs[0])))
+    model(tokens(), torch.tensor([3, 1, 6, 2, 3]))
+    assert sum(rows) == 3 + 1 + 6 + 2 + 3
+
+
+def test_truncated_loops_keep_no_activations():
+    def kept(loops):
+        model, sizes = build(backprop_loops=2), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.nbytes) or t, lambda t: t):
+            model(tokens(), loops)
+        return sum(sizes)
+
+    assert kept(40) == kept(4) > kept(1)
+
+
+def test_trajectory_ends_where_think_ends_and_begins_before_the_first_loop():
+    model, x = build(n_prelude=1), tokens()
+    states = model.trajectory(x, 4)
+    assert states.shape == (5, B, T, 16)
+    torch.testing.assert_close(states[0], model.read(x, model.geometry(T)))
+    for loops in (1, 4):
+        torch.testing.assert_close(model.readout(states[loops]), model(x, loops))
+
+
+@pytest.mark.parametrize("injection", ("none", "add", "concat", "diagonal"))
+@pytest.mark.parametrize("norm", ("pre", "post", "sandwich"))
+def test_looping_matters_at_initialisation(injection, norm):
+    torch.manual_seed(0)
+    model = LoopedGPT(Config(VOCAB, 16, injection=injection, norm=norm))
+    x = tokens()
+    one, two = model(x, 1), model(x, 2)
+    assert (one - two).abs().max() > 0.01 * one.std()
+    for name, gradient in gradients(model, F.cross_entropy(two.flatten(0, 1), x.flatten())).items():
+        assert name.startswith("inject.") or gradient.abs().max() > 0, name
+
+
+def test_diagonal_injection_is_a_contraction_for_any_parameters():
+    model = build(injection="diagonal").double()
+    for scale in (0.1, 1, 4):
+        for parameter in (model.inject.log_a, model.inject.dt):
+            torch.nn.init.normal_(parameter, std=scale)
+        h, g, e = torch.randn(3, 50, 16, dtype=torch.double)
+        moved = (model.inject(h, e) - model.inject(g, e)).abs()
+        assert (moved < (h - g).abs()).all()
+
+
+@pytest.mark.parametrize("position", TEXT_POSITIONS)
+def test_a_causal_model_never_looks_ahead(position):
+    model, x = build(position=position, n_prelude=1, n_coda=1, reembed=True), tokens()
+    for cut in range(1, T):
+        other = x.clone()
+        other[:, cut:] = (other[:, cut:] + 1) % VOCAB
+        before, after = model(x, 3), model(other, 3)
+        torch.testing.assert_close(before[:, :cut], after[:, :cut])
+        assert (before[:, cut] - after[:, cut]).abs().max() > 1e-4
+
+
+def test_without_causality_every_position_sees_every_other():
+    model, x = build(causal=False, position="none"), tokens()
+    other = x.clone()
+    other[:, -1] = (other[:, -1] + 1) % VOCAB
+    assert ((model(x, 2) - model(other, 2)).abs().amax(-1) > 1e-5).all()
+
+
+def test_a_grid_knows_only_which_coordinates_cells_share():
+    model, x = build(position="grid", coordinates=BOARD, causal=False), tokens(length=6)
+    swap = torch.tensor([3, 4, 5, 0, 1, 2])  # the two rows of the board
+    torch.testing.assert_close(model(x, 3)[:, swap], model(x[:, swap], 3))
+    turn = torch.tensor([1, 0, 2, 3, 4, 5])  # two cells of one row only: another board
+    assert (model(x, 3)[:, turn] - model(x[:, turn], 3)).abs().max() > 1e-4
+
+
+def test_noise_starts_elsewhere_each_time_and_zeros_nowhere():
+    noisy, x = build(state_init="noise"), tokens()
+    assert not torch.equal(noisy(x, 1), noisy(x, 1))
+    assert build(state_init="zeros").trajectory(x, 1)[0].abs().max() == 0
+
+
+# ---- stopping
+
+
+def test_solve_with_a_rule_that_never_fires_equals_forward():
+    model, x = build(), tokens()
+    for rule in ("fixed", "settle", "kl", "entropy"):
+        logits, used = model.solve(x, rule=rule, threshold=-1.0, max_loops=6)
+        torch.testing.assert_close(logits, model(x, 6))
+        assert used.tolist() == [6] * B
+
+
+@pytest.mark.parametrize("rule", ("settle", "kl", "entropy"))
+@torch.no_grad()
+def test_solve_stops_each_sequence_at_the_first_loop_that_meets_the_rule(rule):
+    model, x = build(), tokens(rows=12)
+    asked = torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) < 0.5
+    asked[:, -1] = True
+    states = model.trajectory(x, 8)
+    measures = []
+    for t in range(1, 9):
+        p, q = model.readout(states[t]).softmax(-1), model.readout(states[t - 1]).softmax(-1)
+        if rule == "settle":
+            each = [(states[t, i] - states[t - 1, i]).norm() / states[t, i].norm() for i in range(12)]
+        elif rule == "kl":
+            each = [F.kl_div(q[i].log(), p[i], reduction="none").sum(-1)[asked[i]].max() for i in range(12)]
+        else:
+            each = [torch.distributions.Categorical(p[i]).entropy()[asked[i]].max() for i in range(12)]
+        measures.append(torch.stack(each))
+    measures = torch.stack(measures)  # (8, 12)
+    threshold = measures.flatten().quantile(0.3).item()
+    logits, used = model.solve(x, rule=rule, threshold=threshold, max_loops=8, asked=asked)
+    expected = [next((t + 1 for t in range(8) if measures[t, i] < threshold), 8) for i in range(12)]
+    assert used.tolist() == expected and len(set(expected)) > 1
+    torch.testing.assert_close(logits, torch.cat([model(x[i : i + 1], n) for i, n in enumerate(expected)]))
+
+
+@pytest.mark.parametrize("position", TEXT_POSITIONS)
+@torch.no_grad()
+def test_cached_generation_equals_uncached(position):
+    model, x = build(position=position, n_prelude=1, n_core=2, n_coda=1, reembed=True), tokens(length=3)
+    for loops in (1, 2, 5):
+        by_hand = x
+        torch.manual_seed(0)
+        for _ in range(9):
+            p = (model(by_hand, loops)[:, -1] / 3).softmax(-1)
+            by_hand = torch.cat((by_hand, torch.multinomial(p, 1)), dim=1)
+        for use_cache in (True, False):  # sampled, because a model without training would only repeat its likeliest token
+            torch.manual_seed(0)
+            assert torch.equal(by_hand, model.generate(x, 9, loops=loops, temperature=3.0, use_cache=use_cache))
+        greedy = model.generate(x, 9, loops=loops)
+        assert torch.equal(greedy, model.generate(x, 9, loops=loops, use_cache=False))
+        assert torch.equal(greedy[:, -1], model(greedy[:, :-1], loops)[:, -1].argmax(-1))
+
+
+def test_generation_samples_from_the_temperature_softmax():
+    model, x = build(), tokens(rows=1).expand(4000, T)
+    torch.manual_seed(0)
+    drawn = model.generate(x, 1, loops=2, temperature=2.0)[:, -1]
+    expected = (model(x[:1], 2)[0, -1] / 2).softmax(-1)
+    assert (torch.bincount(drawn, minlength=VOCAB) / 4000 - expected).abs().max() < 0.04
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        (dict(n_embd=10, n_head=4), "divisible"),
+        (dict(n_embd=6, n_head=2, position="rope"), "even"),
+        (dict(loops=0), "loops"),
+        (dict(n_prelude=-1), "n_prelude"),
+        (dict(norm="layer"), "pre, post, sandwich"),
+        (dict(position="grid"), "coordinates"),
+        (dict(injection="none", state_init="zeros"), "never see"),
+    ],
+)
+def test_configs_that_cannot_work_say_why(changes, words):
+    with pytest.raises(ValueError, match=words):
+        build(**changes)
+
+
+def test_loop_counts_that_cannot_work_say_why():
+    with pytest.raises(ValueError, match="at least 1"):
+        build()(tokens(), 0)
+    with pytest.raises(ValueError, match="at least 1"):
+        build()(tokens(), torch.tensor([1, 2, 0, 1, 1]))
+    with pytest.raises(ValueError, match="untied"):
+        build(tied=False, loops=3)(tokens(), 4)
+    with pytest.raises(ValueError, match="block_size"):
+        build(position="learned")(tokens(length=17))
+    with pytest.raises(ValueError, match="causal"):
+        build(causal=False).generate(tokens(), 1)
+    with pytest.raises(ValueError, match="settle"):
+        build().solve(tokens(), rule="never")
