@@ -46,11 +46,11 @@ def write(folder, name, figure, numbers):
 
 
 def difficulties_of(task, split, factor):
-    """Every trained difficulty, then wider steps up to factor times the hardest; of puzzles, those with enough of them."""
+    """Every trained difficulty, then wider steps up to factor times the hardest; of puzzles, those with 20 or more."""
     top = task.max_difficulty
     if task.grows:
-        beyond = [round(top * x) for x in (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8) if x <= factor]
-        return [*range(1, top + 1), *beyond]
+        beyond = {round(top * x) for x in (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8) if x <= factor}
+        return sorted({*range(1, top + 1), *beyond})
     values, counts = task.bank[split]["difficulty"].unique(return_counts=True)
     return values[counts >= 20].tolist()
 
@@ -68,7 +68,10 @@ def trained_loops(flags, task):
     """The mean and the largest loop count of training, at its final mixture of difficulties."""
     top = flags.loops
     if flags.sampler == "difficulty":
-        return dict(mean=(1 + task.max_difficulty) / 2 + flags.lead + flags.slack / 2, largest=task.max_difficulty + flags.lead + flags.slack)
+        return dict(
+            mean=(1 + task.max_difficulty) / 2 + flags.lead + flags.slack / 2,
+            largest=task.max_difficulty + flags.lead + flags.slack,
+        )
     if flags.sampler == "uniform":
         return dict(mean=(1 + top) / 2, largest=top)
     return dict(mean=top, largest=top if flags.sampler == "fixed" else 2 * top)
@@ -114,17 +117,29 @@ def depth(runs, folder, args):
         print(f"{d:>12}  {at_trained[i]:>16.3f}  {at_best[i]:>12.3f} at {chosen:<12}  {beside:>14}")
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=(1.5, 1), layout="constrained")
-    image = left.imshow(table, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="cividis", extent=(0.5, loops + 0.5, -0.5, len(table) - 0.5))
+    image = left.imshow(
+        table.numpy(),
+        aspect="auto",
+        origin="lower",
+        vmin=0,
+        vmax=1,
+        cmap="cividis",
+        extent=(0.5, loops + 0.5, -0.5, len(table) - 0.5),
+    )
     left.set_yticks(range(len(difficulties)), [str(d) if d != 32 or task.grows else "search" for d in difficulties])
     left.set(xlabel="loops", ylabel=f"difficulty ({unit})")
     if difficulties[-1] > task.max_difficulty and task.grows:
         left.axhline(difficulties.index(task.max_difficulty) + 0.5, color="white", ls="--")
-        left.text(loops, difficulties.index(task.max_difficulty) + 0.4, "trained below", color="white", ha="right", va="top")
+        left.text(
+            loops, difficulties.index(task.max_difficulty) + 0.4, "trained below", color="white", ha="right", va="top"
+        )
     left.axvline(trained["largest"] + 0.5, color="white", ls=":")
     left.text(trained["largest"] + 1, -0.3, "most loops in training", color="white", rotation=90)
     figure.colorbar(image, ax=left, label=f"accuracy (test, {args.examples} questions a cell)")
     right.plot(difficulties, at_best, "o-", color=BLUE, label="looped, loops chosen on val")
-    right.plot(difficulties, at_trained, "s--", color=ORANGE, label=f"looped, {trained['largest']} loops as in training")
+    right.plot(
+        difficulties, at_trained, "s--", color=ORANGE, label=f"looped, {trained['largest']} loops as in training"
+    )
     if control:
         right.plot(difficulties, control, "^:", color=GREY, label="untied control, equal compute")
     right.axvline(task.max_difficulty + 0.5, color="k", lw=0.8, ls="--")
@@ -132,7 +147,8 @@ def depth(runs, folder, args):
     right.legend(fontsize="small", loc="lower left")
     solved = max((d for d, a in zip(difficulties, at_best) if a >= 0.9), default=0)
     as_trained = max((d for d, a in zip(difficulties, at_trained) if a >= 0.9), default=0)
-    title = f"{flags.task}: trained to {task.max_difficulty} {unit}; solves {as_trained} with the loops of training, {solved} with more"
+    title = f"{flags.task}: trained to {task.max_difficulty} {unit}; solves {as_trained} with the loops of training"
+    title += f", {solved} with more"
     figure.suptitle(f"{title}\n(at least 0.9; {len(runs)} seed{'s' * (len(runs) > 1)})")
     write(folder, "depth", figure, numbers)
 
@@ -150,7 +166,9 @@ def strip(axis, task, tokens, truth, predictions, title):
             if truth[x] != IGNORE:
                 right = prediction[x] == truth[x]
                 axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=BLUE if right else "#eeeeee", ec="white"))
-                axis.text(x, y, task.name(int(prediction[x])), ha="center", va="center", color="white" if right else GREY)
+                axis.text(
+                    x, y, task.name(int(prediction[x])), ha="center", va="center", color="white" if right else GREY
+                )
     axis.set(xlim=(-0.6, T - 0.4), ylim=(len(predictions) - 0.5, -1.6), ylabel="loops", title=title)
     axis.set_xticks([])
     axis.set_yticks([-1, *range(len(predictions))], ["question", *range(1, len(predictions) + 1)], fontsize="small")
@@ -166,7 +184,9 @@ def board(axis, task, tokens, truth, prediction, title):
         given = tokens[cell] > 0
         color = "black" if given else BLUE if prediction[cell] == truth[cell] else ORANGE
         digit = tokens[cell] if given else prediction[cell]
-        axis.text(x, y, task.name(int(digit)), ha="center", va="center", color=color, weight="bold" if given else "normal")
+        axis.text(
+            x, y, task.name(int(digit)), ha="center", va="center", color=color, weight="bold" if given else "normal"
+        )
     for i in range(n + 1):
         axis.axhline(i - 0.5, color="k", lw=1.6 if i % rows == 0 else 0.3)
         axis.axvline(i - 0.5, color="k", lw=1.6 if i % columns == 0 else 0.3)
@@ -183,7 +203,9 @@ def think(runs, folder, args):
     numbers, drawn = dict(seeds=[flags.seed], task=flags.task, examples=[]), []
     for difficulty in wanted:
         batch = task.batch("test", 0, 1, difficulty)
-        loops = args.loops or (difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else 2 * flags.loops)
+        loops = args.loops or (
+            difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else 2 * flags.loops
+        )
         predictions = [model.readout(h).argmax(-1)[0].cpu() for h in model.states(batch.tokens, loops)][1:]
         tokens, truth = batch.tokens[0].cpu(), task.truth(batch)[0].cpu()
         right = [bool(task.check(batch, p[None].to(batch.tokens.device))) for p in predictions]
@@ -196,23 +218,46 @@ def think(runs, folder, args):
             elif t == 1 or t == loops or right[t - 1] != right[t - 2]:
                 print(f"after loop {t}{', right' if good else ''}:\n{task.show(tokens, prediction)}")
         shown = [task.show(tokens, p) for p in predictions]
-        numbers["examples"].append(dict(difficulty=difficulty, question=task.show(tokens), after_loop=shown, right=right))
+        numbers["examples"].append(
+            dict(difficulty=difficulty, question=task.show(tokens), after_loop=shown, right=right)
+        )
 
     if task.grows:
         heights = [len(d[3]) + 2 for d in drawn]
         width = max(len(d[1]) for d in drawn)
-        figure, axes = plt.subplots(len(drawn), 1, figsize=(max(6, 0.42 * width + 1), 0.27 * sum(heights) + 1), height_ratios=heights, layout="constrained")
+        figure, axes = plt.subplots(
+            len(drawn),
+            1,
+            figsize=(max(6, 0.42 * width + 1), 0.27 * sum(heights) + 1),
+            height_ratios=heights,
+            layout="constrained",
+        )
         for axis, (difficulty, tokens, truth, predictions, right) in zip(axes, drawn):
             done = next((f"right from loop {t}" for t in range(1, len(right) + 1) if all(right[t - 1 :])), "not solved")
             strip(axis, task, tokens, truth, predictions, f"difficulty {difficulty}: {done}")
     else:
         columns = sorted({round(x) for x in torch.logspace(0, math.log10(len(drawn[0][3])), 6).tolist()})
-        figure, axes = plt.subplots(len(drawn), len(columns), figsize=(2.1 * len(columns), 2.3 * len(drawn)), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(
+            len(drawn),
+            len(columns),
+            figsize=(2.1 * len(columns), 2.3 * len(drawn)),
+            layout="constrained",
+            squeeze=False,
+        )
         for row, (difficulty, tokens, truth, predictions, right) in zip(axes, drawn):
             for axis, t in zip(row, columns):
                 name = "search" if difficulty == task.SEARCH else f"{difficulty} rounds"
-                board(axis, task, tokens, truth, predictions[t - 1], f"{name}, loop {t}" + (": solved" if right[t - 1] else ""))
-    figure.suptitle(f"{flags.task}: what the model would answer after each loop (blue: right; trained to difficulty {top})")
+                board(
+                    axis,
+                    task,
+                    tokens,
+                    truth,
+                    predictions[t - 1],
+                    f"{name}, loop {t}" + (": solved" if right[t - 1] else ""),
+                )
+    figure.suptitle(
+        f"{flags.task}: what the model would answer after each loop (blue: right; trained to difficulty {top})"
+    )
     write(folder, "think", figure, numbers)
 
 
@@ -221,9 +266,13 @@ def think(runs, folder, args):
 
 
 def measure_cost(flags, model, batch, loops):
-    """FLOPs and milliseconds of a forward pass, milliseconds and bytes kept for the backward pass of a training step."""
+    """FLOPs and milliseconds of a forward pass; milliseconds and bytes kept of a training step."""
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:  # fused attention would hide its products from the counter
+    with (
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        counter,
+    ):  # fused attention would hide its products from the counter
         model(batch.tokens, loops)
     kept = {}  # storages that autograd holds on to, each counted once
 
@@ -258,12 +307,14 @@ def measure_cost(flags, model, batch, loops):
 
 
 def cost(runs, folder, args):
-    """Looped against untied at the same loops: what is shared (FLOPs, time, activations) and what is not (parameters)."""
+    """Looped against untied at equal loops: what they share (FLOPs, time, activations) and what not (parameters)."""
     model, task, flags = load_model(runs[0], args.device)
     batch = task.batch("val", 0, flags.batch, task.max_difficulty if task.grows else None)
     loops = [1, 2, 4, 8, 16, 32]
     numbers = dict(loops=loops, batch=list(batch.tokens.shape), seeds=[flags.seed], looped=[], untied=[])
-    print(f"\nbatch {flags.batch} x {batch.tokens.shape[1]} tokens\nloops         parameters    MFLOPs  forward ms  training ms  kept MB")
+    print(
+        f"\nbatch {flags.batch} x {batch.tokens.shape[1]} tokens\nloops         parameters    MFLOPs  forward ms  training ms  kept MB"
+    )
     for n in tqdm(loops, desc="cost", leave=False):
         untied = LoopedGPT(dataclasses.replace(model.config, tied=False, loops=n)).to(batch.tokens.device)
         for name, each in (("looped", model), ("untied", untied)):
@@ -272,7 +323,12 @@ def cost(runs, folder, args):
             text = f"{row['parameters']:>12,} {row['flops'] / 1e6:>9,.0f} {row['forward_ms']:>11.1f} {row['training_ms']:>12.1f}"
             tqdm.write(f"{n:>5} {name} {text} {row['memory'] / 1e6:>8.1f}")
     figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
-    panels = dict(parameters="parameters", flops="FLOPs of a forward pass", training_ms="training step (ms)", memory="activations kept (bytes)")
+    panels = dict(
+        parameters="parameters",
+        flops="FLOPs of a forward pass",
+        training_ms="training step (ms)",
+        memory="activations kept (bytes)",
+    )
     for axis, (key, label) in zip(axes, panels.items()):
         axis.plot(loops, [row[key] for row in numbers["looped"]], "o-", color=BLUE, label="looped")
         axis.plot(loops, [row[key] for row in numbers["untied"]], "^:", color=ORANGE, label="untied")
@@ -280,7 +336,9 @@ def cost(runs, folder, args):
         axis.set_xticks(loops, loops)
     axes[0].legend()
     few, many = numbers["looped"][-1]["parameters"], numbers["untied"][-1]["parameters"]
-    figure.suptitle(f"{flags.task}: {loops[-1]} loops cost the FLOPs of {loops[-1]} layers and {many / few:.0f} times fewer parameters")
+    figure.suptitle(
+        f"{flags.task}: {loops[-1]} loops cost the FLOPs of {loops[-1]} layers and {many / few:.0f} times fewer parameters"
+    )
     write(folder, "cost", figure, numbers)
 
 
@@ -290,9 +348,13 @@ def main():
     kinds = dict(depth=depth, think=think, cost=cost)
     parser.add_argument("what", choices=kinds)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders; depth averages over several (seeds)")
-    parser.add_argument("--loops", type=int, default=0, help="the most loops to try (default: several times those of training)")
+    parser.add_argument(
+        "--loops", type=int, default=0, help="the most loops to try (default: several times those of training)"
+    )
     parser.add_argument("--examples", type=int, default=500, help="questions in each cell of depth (default 500)")
-    parser.add_argument("--factor", type=float, default=6, help="depth: hardest difficulty, in multiples of the trained (default 6)")
+    parser.add_argument(
+        "--factor", type=float, default=6, help="depth: hardest difficulty, in multiples of the trained (default 6)"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
     args = parser.parse_args()
     if args.loops < 0 or args.examples < 1:

@@ -33,7 +33,7 @@ class Config:
     tied: bool = True  # False: loops * n_core layers of their own, the control of equal compute
     injection: str = "add"  # how e enters each loop: none | add | concat (Huginn 2025) | diagonal (Parcae 2026)
     norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm
-    position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | learned (GPT-2) | grid
+    position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | learned | grid
     reach: int = 4  # position="relative": distances 0, 1, .. and "reach - 1 or more" each get a learned bias
     coordinates: tuple = ()  # position="grid": the (row, column, box) of each cell; a bias for each way to share them
     state_init: str = "embed"  # h_0: embed (e itself) | zeros (Yang 2024) | noise (Huginn 2025: path independence)
@@ -61,11 +61,15 @@ class Config:
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd={self.n_embd} must be divisible by n_head={self.n_head}")
         if self.position == "rope" and (self.n_embd // self.n_head) % 2:
-            raise ValueError(f"position='rope' rotates pairs: n_embd / n_head = {self.n_embd // self.n_head} must be even")
+            raise ValueError(
+                f"position='rope' rotates pairs: n_embd / n_head = {self.n_embd // self.n_head} must be even"
+            )
         if (self.position == "grid") != bool(self.coordinates):
             raise ValueError("position='grid' and coordinates go together")
         if self.injection == "none" and self.state_init != "embed":
-            raise ValueError(f"injection='none' with state_init={self.state_init!r}: the model would never see its input")
+            raise ValueError(
+                f"injection='none' with state_init={self.state_init!r}: the model would never see its input"
+            )
 
 
 # -----------------------------------------------------------------------------
@@ -134,7 +138,9 @@ class Injection(nn.Module):
             self.mix = nn.Linear(2 * C, C, bias=False)  # starts as h + e
         if self.kind == "diagonal":
             self.log_a = nn.Parameter(torch.zeros(C))
-            self.dt = nn.Parameter(torch.full((C,), math.log(math.expm1(0.5 * math.log(5)))))  # decay starts at sqrt(1/5)
+            self.dt = nn.Parameter(
+                torch.full((C,), math.log(math.expm1(0.5 * math.log(5))))
+            )  # decay starts at sqrt(1/5)
             self.enter = nn.Linear(C, C, bias=False)  # starts as the identity
 
     def initialize(self):
@@ -193,7 +199,9 @@ class LoopedGPT(nn.Module):
 
     @staticmethod
     def initialize(module):
-        if isinstance(module, nn.Linear):  # keeps the scale of what passes through, so that a loop matters from the start
+        if isinstance(
+            module, nn.Linear
+        ):  # keeps the scale of what passes through, so that a loop matters from the start
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
@@ -201,7 +209,7 @@ class LoopedGPT(nn.Module):
     # ---- what surrounds the loop
 
     def geometry(self, T, start=0):
-        """What attention knows of positions: rotary angles (T, D / 2) or None, a bias (H or 1, T, start + T) or None."""
+        """What attention knows of positions: rotary angles (T, D / 2) and a bias (H or 1, T, start + T), or None."""
         config, device = self.config, self.embed.weight.device
         angles = bias = None
         keys = torch.arange(start + T, device=device)
@@ -258,7 +266,9 @@ class LoopedGPT(nn.Module):
         h = self.inject(h, e)
         h = self.stack(("core", t), self.core[first : first + n], h, geometry, cache)
         if self.config.reembed:  # embeddings are normalised, not their mixture: an undecided prediction writes little
-            h = h + self.reembed_gate * (self.head(h).softmax(-1) @ F.normalize(self.embed.weight) * self.config.n_embd**0.5)
+            h = h + self.reembed_gate * (
+                self.head(h).softmax(-1) @ F.normalize(self.embed.weight) * self.config.n_embd**0.5
+            )
         return h
 
     def count(self, loops):
@@ -268,12 +278,14 @@ class LoopedGPT(nn.Module):
         if low < 1:
             raise ValueError(f"loops must be at least 1, not {low}")
         if not self.config.tied and high > self.config.loops:
-            raise ValueError(f"an untied model cannot think longer than it was built: {high} loops, layers for {self.config.loops}")
+            raise ValueError(
+                f"an untied model cannot think longer than it was built: {high} loops, layers for {self.config.loops}"
+            )
         return loops
 
     def think(self, tokens, loops=None):
         """
-        The last state (B, T, C) after `loops` loops: an int, or a (B,) tensor with a count of its own for each sequence.
+        The state (B, T, C) after `loops` loops: an int, or a (B,) tensor with a count of its own for each sequence.
 
         Sequences are sorted by their count, so that at every loop the first rows still think and the others wait: a
         batch costs the sum of its counts, not the largest times B. Gradient flows through the last backprop_loops

@@ -32,7 +32,9 @@ class Batch(NamedTuple):
 
 def tenth(rows):
     """Hash each row of integers (N, T) to 0..9. Zeros do not count: padding with them changes nothing."""
-    generator = torch.Generator().manual_seed(10)  # of the 12 kinds of 4x4 Sudoku grids, 10 gives each split two or more
+    generator = torch.Generator().manual_seed(
+        10
+    )  # of the 12 kinds of 4x4 Sudoku grids, 10 gives each split two or more
     weights = torch.randint(2**62, (rows.shape[1],), generator=generator).to(rows.device)
     x = (rows * weights).sum(1)  # wraps around modulo 2**64
     x = (x ^ (x >> 31)) * 0x5851F42D4C957F2D
@@ -184,7 +186,8 @@ class PHop(Task):
                                 a stands d. A letter that never came before stays where it is.
 
     One ">" for each hop, a bar, and random letters up to the width of the longest question of the batch. Tokens:
-    letters 0..A-1, ">" is A, the bar A + 1. The p-hop of every letter is a target; check() grades the last. Difficulty: p.
+    letters 0..A-1, ">" is A, the bar A + 1. The p-hop of every letter is a target; check() grades the last.
+    Difficulty: p.
     """
 
     def __init__(self, hops=4, length=32, alphabet=4, **rest):
@@ -207,7 +210,9 @@ class PHop(Task):
         """(B, T): for each letter, the place behind the previous occurrence of that letter, or else its own place."""
         here = torch.arange(tokens.shape[1], device=tokens.device)
         before = F.pad(tokens[:, :-1], (1, 0), value=-1)
-        behind = (tokens[:, :, None] == before[:, None]) & (here <= here[:, None])  # [b, i, j]: i's letter stands before j
+        behind = (tokens[:, :, None] == before[:, None]) & (
+            here <= here[:, None]
+        )  # [b, i, j]: i's letter stands before j
         return torch.where(behind, here, -1).amax(2).where(behind.any(2), here)
 
     def answer(self, tokens):
@@ -265,7 +270,9 @@ class Addition(Task):
         alone = torch.rand((B, 1), generator=generator, device=self.device) < 0.5  # half the time no other carry
         dies = planted & ~born & ~hands_on & (alone | (place == end))
         a = torch.where(born, 1 + (9 * u).long(), torch.where(dies, (9 * u).long(), a))
-        b = torch.where(born, 9 - (a * v).long(), torch.where(hands_on, 9 - a, torch.where(dies, ((9 - a) * v).long(), b)))
+        b = torch.where(
+            born, 9 - (a * v).long(), torch.where(hands_on, 9 - a, torch.where(dies, ((9 - a) * v).long(), b))
+        )
         return torch.cat((torch.stack((a, b), dim=2).flatten(1), torch.full_like(a[:, :1], 10)), dim=1)
 
     def sums(self, tokens):
@@ -309,11 +316,12 @@ class Sudoku(Task):
 
         "1.3. ..1. .1.. ..4."       show() of a 4x4 board, row by row; tokens: 0 for a blank, else the digit
 
-    Every puzzle has one solution. Difficulty: rounds of propagation, each of which fills in all naked and hidden singles
-    at once; puzzles that singles do not solve need search and have difficulty SEARCH. They come only with search=True.
+    Every puzzle has one solution. Difficulty: rounds of propagation, each of which fills in all naked and hidden
+    singles at once; puzzles that singles do not solve need search and have difficulty SEARCH. They come only with
+    search=True.
 
-    Boards are drawn from a bank, made once and kept in `cache`; relabelling the digits then makes each of them n! boards.
-    A grid's split is a hash of the grid relabelled to begin 1, 2, 3..., so no relabelling leaves its split.
+    Boards are drawn from a bank, made once and kept in `cache`; relabelling the digits makes n! boards of each. A
+    grid's split is a hash of the grid relabelled to begin 1, 2, 3..., so no relabelling leaves its split.
     """
 
     causal, grows = False, False
@@ -379,7 +387,7 @@ class Sudoku(Task):
     # ---- the bank
 
     def fill(self, number, generator, bar=None):
-        """Random full grids (number, cells): guess a digit of a cell with few candidates, propagate, restart what breaks."""
+        """Random full grids (number, cells): guess where few digits fit, propagate, restart the boards that break."""
         boards = torch.zeros(number, self.n**2, dtype=torch.long)
         open_ = torch.arange(number)
         while len(open_):
@@ -402,7 +410,7 @@ class Sudoku(Task):
         What singles still solve has one solution. With search=True a cell may also go when putting any other digit
         there leads to a contradiction: of the solutions that this might have added, none exists.
         """
-        boards, solvable = grids.clone(), torch.ones(len(grids), dtype=torch.bool)
+        boards = grids.clone()
         everyone = torch.arange(len(grids))
         order = torch.rand(grids.shape, generator=generator).argsort(1)
         blanks = (torch.rand(len(grids), generator=generator).mul(0.7).add(0.3) * self.n**2).long()
@@ -437,7 +445,7 @@ class Sudoku(Task):
             puzzle = self.dig(grid, generator, bar)
         everything = {"puzzle": puzzle, "grid": grid, "difficulty": self.measure(puzzle)}
         label = torch.zeros(puzzles, self.n + 1, dtype=torch.long)
-        label.scatter_(1, grid[:, :self.n], torch.arange(1, self.n + 1).expand(puzzles, -1))
+        label.scatter_(1, grid[:, : self.n], torch.arange(1, self.n + 1).expand(puzzles, -1))
         canonical = label.gather(1, grid)  # the grid relabelled to begin 1, 2, 3...
         bank = {split: {k: v[in_split(canonical, split)] for k, v in everything.items()} for split in SPLITS}
         cache.mkdir(parents=True, exist_ok=True)
@@ -451,8 +459,8 @@ class Sudoku(Task):
         puzzles, solutions = read_puzzles(path)
         if puzzles.shape[1] != self.n**2:
             raise ValueError(f"{path} holds boards of {puzzles.shape[1]} cells; box={self.box} has {self.n**2}")
-        for line, board in enumerate(self.broken(puzzles).nonzero()[:, 0].tolist()[:1]):
-            raise ValueError(f"{path}: puzzle {board + 1} contradicts itself")
+        if (broken := self.broken(puzzles)).any():
+            raise ValueError(f"{path}: puzzle {broken.int().argmax() + 1} contradicts itself")
         return dict.fromkeys(SPLITS, dict(puzzle=puzzles, grid=solutions, difficulty=self.measure(puzzles)))
 
     def measure(self, tokens):
@@ -514,7 +522,8 @@ def read_puzzles(path):
         if len(fields) > 2:
             problem = f"{len(fields)} fields; expected a puzzle and at most a solution"
         elif cells not in (16, 36, 81) or any(len(field) != cells for field in fields):
-            problem = f"{' and '.join(str(len(field)) for field in fields)} characters; expected {cells if rows else '81, 36 or 16'}"
+            lengths = " and ".join(str(len(field)) for field in fields)
+            problem = f"{lengths} characters; expected {cells if rows else '81, 36 or 16'}"
         elif foreign := set("".join(fields)) - set(allowed):
             problem = f"{min(foreign)!r} is no digit of this board; expected one of {allowed}"
         else:

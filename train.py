@@ -1,8 +1,8 @@
 """
 Train a looped GPT on a task: `python train.py --task multihop` writes runs/multihop/.
 
-Without other flags this is the CPU run of that task (two cores, minutes); `--scale gpu` swaps in the recipe for one GPU,
-and any flag given by hand wins. A run folder holds config.json, metrics.jsonl, checkpoint.pt and curve.png. Everything
+Without other flags this is the CPU run of that task (two cores, minutes); `--scale gpu` swaps in the recipe for one
+GPU, and any flag given by hand wins. A run folder holds config.json, metrics.jsonl, checkpoint.pt and curve.png. Everything
 random is a function of (seed, purpose, step), so `--resume` continues a run as if it had never stopped.
 """
 
@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from looped import Config, LoopedGPT
-from tasks import IGNORE, SPLITS, TASKS, stream
+from tasks import IGNORE, TASKS, stream
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
@@ -65,9 +66,9 @@ class Settings:
     clip: float = 1.0  # gradient norm
     ema: float = 0.0  # decay of an average of the weights, used for evaluation (0: none; TRM 2025: 0.999)
     loss: str = "final"  # final | every: on the last loop or the mean over all loops
-    sampler: str = "difficulty"  # loops in training: fixed | uniform (1..loops) | poisson (mean loops) | difficulty + slack
-    lead: int = 0  # sampler=difficulty: loops = difficulty + lead + uniform(0..slack), so the model is told how long
-    slack: int = 4  # to think
+    sampler: str = "difficulty"  # training loops: fixed | uniform (1..loops) | poisson (mean loops) | difficulty
+    lead: int = 0  # sampler=difficulty tells the model how long to think: difficulty + lead + uniform(0..slack)
+    slack: int = 4  # see lead
     per: str = "sequence"  # sequence | batch: what a sampled loop count is for (Parcae 2026: per sequence is better)
     curriculum: bool = True  # start at difficulty 1; one more when the hardest reaches the gate
     gate: float = 0.95  # the accuracy that opens the next difficulty (Kohli 2026)
@@ -76,15 +77,22 @@ class Settings:
 
 
 CHOICES = dict(
-    task=tuple(TASKS), scale=("cpu", "gpu"), device=("auto", "cpu", "cuda", "mps"), box=("2x2", "2x3", "3x3"),
-    loss=("final", "every"), sampler=("fixed", "uniform", "poisson", "difficulty"), per=("sequence", "batch"),
-)  # fmt: skip
+    task=tuple(TASKS),
+    scale=("cpu", "gpu"),
+    device=("auto", "cpu", "cuda", "mps"),
+    box=("2x2", "2x3", "3x3"),
+    loss=("final", "every"),
+    sampler=("fixed", "uniform", "poisson", "difficulty"),
+    per=("sequence", "batch"),
+)
+LOWEST = dict(steps=1, batch=1, eval_every=1, eval_size=1)  # of any other number: 0
+HIGHEST = dict(gate=1, min_lr=1, ema=0.99999, beta2=0.99999)
 NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out", "device")  # may differ on --resume
 
 # What a task's run needs other than the defaults above, chosen on the val split.
 CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3),
-    phop=dict(hops=4, n_core=2, loops=10, position="rope", lead=1),
+    phop=dict(hops=4, loops=10, position="rope", lead=2),
     addition=dict(loops=12, lead=2, slack=4),
     sudoku=dict(position="grid", sampler="fixed", loops=8, loss="every", curriculum=False, n_core=2),
 )
@@ -92,7 +100,9 @@ GPU = dict(
     multihop=dict(hops=16, entities=200, relations=10, n_embd=256, loops=20, batch=1024, steps=20000, lr=1e-3),
     phop=dict(hops=16, length=256, n_embd=256, loops=20, batch=512, steps=20000, lr=1e-3),
     addition=dict(digits=20, n_embd=128, loops=24, batch=1024, steps=10000),
-    sudoku=dict(box="3x3", puzzles=100000, search=True, n_embd=128, loops=16, batch=512, steps=30000, lr=1e-3, ema=0.999),
+    sudoku=dict(
+        box="3x3", puzzles=100000, search=True, n_embd=128, loops=16, batch=512, steps=30000, lr=1e-3, ema=0.999
+    ),
 )
 
 
@@ -105,33 +115,32 @@ def fail(message, code=2):
 # Flags
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        fail(message)
+
+
 def parse_flags(argv=None):
-    """All flags as a namespace, and the set of those given by hand. The comment of a field is its --help line."""
-    first = argparse.ArgumentParser(add_help=False)
-    first.add_argument("--task")
-    first.add_argument("--scale")
+    """All flags as a namespace, and the names of those given by hand. The comment of a field is its --help line."""
+    first = Parser(add_help=False, allow_abbrev=False)
+    first.add_argument("--task", default=Settings.task)
+    first.add_argument("--scale", default=Settings.scale)
     known, _ = first.parse_known_args(argv)
-    of_task = {**CPU.get(known.task or "multihop", {}), **(GPU.get(known.task or "multihop", {}) if known.scale == "gpu" else {})}
-
-    class OneLine(argparse.ArgumentParser):
-        def error(self, message):
-            fail(message)
-
-    parser = OneLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    recipe = {**CPU.get(known.task, {}), **(GPU.get(known.task, {}) if known.scale == "gpu" else {})}
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     defaults = {}
-    for group, cls in (("the run", Settings), ("the model", Config)):
+    for title, cls in (("the run", Settings), ("the model", Config)):
+        group = parser.add_argument_group(title)
         comments = dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(cls), re.M))
-        group = parser.add_argument_group(group)
         for field in fields(cls):
             if field.name in ("vocab_size", "block_size", "causal", "coordinates"):  # the task knows them
                 continue
-            defaults[field.name] = of_task.get(field.name, field.default)
-            text = f"{comments[field.name]} (default {defaults[field.name]})".replace("%", "%%")
-            kind = dict(action=argparse.BooleanOptionalAction) if field.type is bool else dict(type=field.type)
-            if field.name in CHOICES:
-                kind["choices"] = CHOICES[field.name]
-            metavar = {} if field.type is bool else dict(metavar=field.type.__name__.upper())
-            group.add_argument(f"--{field.name}", default=argparse.SUPPRESS, help=text, **kind, **metavar)
+            default = defaults[field.name] = recipe.get(field.name, field.default)
+            kind = dict(type=field.type, metavar=field.type.__name__.upper(), choices=CHOICES.get(field.name))
+            if field.type is bool:
+                kind = dict(action=argparse.BooleanOptionalAction)
+            text = f"{comments[field.name]} (default {default})".replace("%", "%%")
+            group.add_argument(f"--{field.name}", default=argparse.SUPPRESS, help=text, **kind)
     given = vars(parser.parse_args(argv))
     flags = argparse.Namespace(**{**defaults, **given})
     flags.out = flags.out or f"runs/{flags.task}"
@@ -139,25 +148,22 @@ def parse_flags(argv=None):
     return flags, set(given)
 
 
-def task_flags(task):
-    return [name for name in inspect.signature(TASKS[task].__init__).parameters if hasattr(Settings, name)]
-
-
 def check_flags(flags, given):
-    for name in ("steps", "batch", "eval_every", "eval_size"):
-        if getattr(flags, name) < 1:
-            fail(f"--{name} must be at least 1, not {getattr(flags, name)}")
-    for name in ("warmup", "lead", "slack", "threads", "bar", "minutes", "weight_decay", "clip", "seed"):
-        if not 0 <= getattr(flags, name) < 2**63:
-            fail(f"--{name} must not be negative, but is {getattr(flags, name)}")
-    for name in ("lr", "min_lr", "gate", "ema", "beta2"):
-        if not 0 <= getattr(flags, name) <= (1 if name != "lr" else math.inf) or getattr(flags, name) == 1 and name in ("ema", "beta2"):
-            fail(f"--{name}={getattr(flags, name)} is out of range")
-    strangers = [f"--{n}" for task in TASKS for n in task_flags(task) if n in given and n not in task_flags(flags.task)]
-    if strangers:
-        fail(f"{strangers[0]} has no meaning for --task {flags.task}, which takes {', '.join('--' + n for n in task_flags(flags.task))}")
-    if flags.loss == "every" and (flags.per, flags.sampler) != ("batch", flags.sampler) and flags.sampler != "fixed":
+    for name, value in vars(flags).items():
+        low, high = LOWEST.get(name, 0), HIGHEST.get(name, sys.maxsize)
+        if isinstance(value, (int, float)) and not low <= value <= high:
+            fail(f"--{name} must be at least {low}{f' and at most {high}' if name in HIGHEST else ''}, not {value}")
+    mine = task_flags(flags.task)
+    for name in sorted(given):
+        if name not in mine and any(name in task_flags(task) for task in TASKS):
+            fail(f"--{name} has no meaning for --task {flags.task}, which takes --{', --'.join(mine)}")
+    if flags.loss == "every" and flags.per == "sequence" and flags.sampler != "fixed":
         fail("--loss every needs one loop count for the whole batch: add --per batch or --sampler fixed")
+
+
+def task_flags(task):
+    """The names of the flags that a task takes."""
+    return [name for name in inspect.signature(TASKS[task].__init__).parameters if hasattr(Settings, name)]
 
 
 def find_device(name):
@@ -169,14 +175,15 @@ def find_device(name):
 
 
 def make_task(flags, device="cpu"):
-    return TASKS[flags.task](seed=flags.seed, device=device, **{name: getattr(flags, name) for name in task_flags(flags.task)})
+    chosen = {name: getattr(flags, name) for name in task_flags(flags.task)}
+    return TASKS[flags.task](seed=flags.seed, device=device, **chosen)
 
 
 def make_model(flags, task):
     torch.manual_seed(stream(flags.seed, "weights"))
     chosen = {f.name: getattr(flags, f.name) for f in fields(Config) if hasattr(flags, f.name)}
-    surroundings = dict(vocab_size=task.vocab_size, block_size=task.block_size, causal=task.causal)
-    return LoopedGPT(Config(**chosen, **surroundings, coordinates=task.coordinates if flags.position == "grid" else ()))
+    chosen.update(vocab_size=task.vocab_size, block_size=task.block_size, causal=task.causal)
+    return LoopedGPT(Config(**chosen, coordinates=task.coordinates if flags.position == "grid" else ()))
 
 
 # -----------------------------------------------------------------------------
@@ -221,7 +228,7 @@ def evaluate(model, task, flags, split):
     result = {}
     for difficulty in wanted:
         batch = task.batch(split, 0, flags.eval_size, difficulty)
-        loops = difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" and model.config.tied else flags.loops
+        loops = difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else flags.loops
         result[difficulty] = task.check(batch, model(batch.tokens, loops).argmax(-1)).float().mean().item()
     return result
 
@@ -262,7 +269,9 @@ def load_run(folder, device="cpu"):
         fail(f"{folder}/config.json is not the config of a run: {error}")
     path = folder / "checkpoint.pt"
     try:
-        checkpoint = torch.load(path, map_location=device, weights_only=True)  # never unpickles foreign objects
+        with warnings.catch_warnings():  # of what foreign files may hold; the line below says enough
+            warnings.simplefilter("ignore")
+            checkpoint = torch.load(path, map_location=device, weights_only=True)  # never unpickles foreign objects
         checkpoint["step"], checkpoint["model"], checkpoint["optimizer"]
     except FileNotFoundError:
         fail(f"{folder} has no checkpoint.pt yet")
@@ -289,7 +298,9 @@ def open_folder(flags, given):
         saved, _, checkpoint = load_run(folder, find_device(flags.device))
         for name in sorted(given - set(NOT_SAVED)):
             if getattr(saved, name) != getattr(flags, name):
-                fail(f"--{name} {getattr(flags, name)} contradicts the run in {folder}, which has {getattr(saved, name)}")
+                fail(
+                    f"--{name} {getattr(flags, name)} contradicts the run in {folder}, which has {getattr(saved, name)}"
+                )
         for name, value in vars(saved).items():
             setattr(flags, name, value)
         return checkpoint
@@ -321,7 +332,9 @@ def draw_curve(folder):
         right.plot(steps, [row["val"][difficulty] for row in rows], ".-", color=color, label=difficulty)
     right.set(xlabel="step", ylabel="accuracy (val split)", ylim=(-0.02, 1.02))
     right.legend(title="difficulty", fontsize="small")
-    figure.suptitle(f"{folder}: {min(rows[-1]['val'].values()):.2f} on the hardest trained difficulty after {steps[-1]} steps")
+    figure.suptitle(
+        f"{folder}: {min(rows[-1]['val'].values()):.2f} on the hardest trained difficulty after {steps[-1]} steps"
+    )
     figure.savefig(folder / "curve.png", dpi=120)
     plt.close(figure)
 
@@ -331,21 +344,23 @@ def draw_curve(folder):
 
 
 def start_control(flags, argv):
-    """The untied control in a process of its own: as many distinct layers as the looped model's longest training think."""
-    longest = flags.hops + flags.lead + flags.slack if flags.sampler == "difficulty" and "hops" in task_flags(flags.task) else flags.loops
+    """The untied control in a process of its own: as many distinct layers as the looped model's longest think."""
+    longest = (
+        flags.hops + flags.lead + flags.slack
+        if flags.sampler == "difficulty" and "hops" in task_flags(flags.task)
+        else flags.loops
+    )
     argv = [a for a in argv if a != "--control"]
     more = ["--no-tied", "--sampler", "fixed", "--loops", str(longest), "--out", f"{flags.out}/control", "--bar", "1"]
     return subprocess.Popen([sys.executable, __file__, *argv, *more, "--threads", str(flags.threads)])
 
 
 def train(flags, checkpoint=None):
-    """Run the training loop to its end, or until Ctrl-C or --minutes; returns the last evaluation {difficulty: accuracy}."""
+    """Run to the end and return the last evaluation {difficulty: accuracy}; or until Ctrl-C or --minutes: None."""
     device, folder, began = find_device(flags.device), Path(flags.out), time.time()
     try:
         task = make_task(flags, device)
         model = make_model(flags, task).to(device)
-        if flags.sampler == "difficulty" and not flags.tied:
-            raise ValueError("--no-tied needs --sampler fixed, uniform or poisson")
     except ValueError as error:
         fail(str(error))
     matrices = [p for name, p in model.named_parameters() if p.dim() >= 2 and not name.endswith("bias")]
@@ -371,7 +386,14 @@ def train(flags, checkpoint=None):
     result, stopped = {}, []
     for number in (signal.SIGINT, signal.SIGTERM):  # finish the step, save, leave
         signal.signal(number, lambda *_: stopped.append("interrupted"))
-    bar = tqdm(range(first, flags.steps), initial=first, total=flags.steps, position=flags.bar, desc=folder.name, mininterval=0.5)
+    bar = tqdm(
+        range(first, flags.steps),
+        initial=first,
+        total=flags.steps,
+        position=flags.bar,
+        desc=folder.name,
+        mininterval=0.5,
+    )
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(flags, step)
@@ -380,8 +402,16 @@ def train(flags, checkpoint=None):
         torch.manual_seed(stream(flags.seed, "noise", step))  # for state_init="noise"
         loss, prediction = compute_loss(flags, model, batch, loops)
         if not math.isfinite(loss.item()):
-            last = f"the last good checkpoint is {folder}/checkpoint.pt" if first or metrics.stat().st_size else "nothing was saved yet"
-            fail(f"the loss is {loss.item()} at step {step}; {last}. Try a lower --lr, a lower --clip or --norm post", code=1)
+            bar.close()
+            last = (
+                f"the last good checkpoint is {folder}/checkpoint.pt"
+                if first or metrics.stat().st_size
+                else "nothing was saved yet"
+            )
+            fail(
+                f"the loss is {loss.item()} at step {step}; {last}. Try a lower --lr, a lower --clip or --norm post",
+                code=1,
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
@@ -409,7 +439,9 @@ def train(flags, checkpoint=None):
             result = evaluate(model, task, flags, "val")
             if ema:
                 model.load_state_dict(trained)
-            row = dict(step=done, loss=loss.item(), right=right.mean().item(), level=level, lr=learning_rate(flags, step))
+            row = dict(
+                step=done, loss=loss.item(), right=right.mean().item(), level=level, lr=learning_rate(flags, step)
+            )
             row.update(loops=loops.float().mean().item(), gradient=gradient.item(), val=result)
             with open(metrics, "a") as file:
                 file.write(json.dumps(row) + "\n")

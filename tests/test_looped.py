@@ -309,7 +309,10 @@ def test_cached_generation_equals_uncached(position):
         for _ in range(9):
             p = (model(by_hand, loops)[:, -1] / 3).softmax(-1)
             by_hand = torch.cat((by_hand, torch.multinomial(p, 1)), dim=1)
-        for use_cache in (True, False):  # sampled, because a model without training would only repeat its likeliest token
+        for use_cache in (
+            True,
+            False,
+        ):  # sampled, because a model without training would only repeat its likeliest token
             torch.manual_seed(0)
             assert torch.equal(by_hand, model.generate(x, 9, loops=loops, temperature=3.0, use_cache=use_cache))
         greedy = model.generate(x, 9, loops=loops)

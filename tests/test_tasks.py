@@ -224,7 +224,10 @@ def propagation_rounds(puzzle, box):
     n = rows * columns
     cells = list(itertools.product(range(n), repeat=2))
     units = [{(r, c) for c in range(n)} for r in range(n)] + [{(r, c) for r in range(n)} for c in range(n)]
-    units += [{(r, c) for r, c in cells if (r // rows, c // columns) == b} for b in itertools.product(range(n // rows), range(n // columns))]
+    units += [
+        {(r, c) for r, c in cells if (r // rows, c // columns) == b}
+        for b in itertools.product(range(n // rows), range(n // columns))
+    ]
     board = {cell: puzzle[i] for i, cell in enumerate(cells)}
     for count in itertools.count():
         if all(board.values()):
@@ -292,7 +295,9 @@ def test_any_valid_completion_is_right_whatever_the_file_had_in_mind(tmp_path):
     assert len(completions) > 1
     for completion in completions:
         assert task.check(batch, names.gather(1, torch.tensor(completion).expand(20, -1))).all()
-    assert not task.check(batch, names.gather(1, torch.tensor(completions[0][:12] + completions[0][:4]).expand(20, -1))).any()
+    assert not task.check(
+        batch, names.gather(1, torch.tensor(completions[0][:12] + completions[0][:4]).expand(20, -1))
+    ).any()
 
 
 def test_a_bank_is_made_once_and_the_same_everywhere(tmp_path):
