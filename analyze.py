@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from looped import LoopedGPT
 from tasks import IGNORE
-from train import compute_loss, fail, find_device, load_model
+from train import compute_loss, fail, find_device, load_model, trained_loops
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
@@ -62,19 +62,6 @@ def accuracy_by_loop(model, task, split, difficulty, loops, examples, step=0):
     states = model.states(batch.tokens, loops)
     next(states)  # before the first loop
     return [task.check(batch, model.readout(h).argmax(-1)).float().mean().item() for h in states]
-
-
-def trained_loops(flags, task):
-    """The mean and the largest loop count of training, at its final mixture of difficulties."""
-    top = flags.loops
-    if flags.sampler == "difficulty":
-        return dict(
-            mean=(1 + task.max_difficulty) / 2 + flags.lead + flags.slack / 2,
-            largest=task.max_difficulty + flags.lead + flags.slack,
-        )
-    if flags.sampler == "uniform":
-        return dict(mean=(1 + top) / 2, largest=top)
-    return dict(mean=top, largest=top if flags.sampler == "fixed" else 2 * top)
 
 
 def depth(runs, folder, args):
@@ -301,9 +288,12 @@ def measure_cost(flags, model, batch, loops):
             model(batch.tokens, loops)
 
     return dict(
-        parameters=sum(p.numel() for p in model.parameters()), flops=counter.get_total_flops(), memory=memory,
-        forward_ms=milliseconds(forward), training_ms=milliseconds(lambda: compute_loss(flags, model, batch, counts)[0].backward()),
-    )  # fmt: skip
+        parameters=sum(p.numel() for p in model.parameters()),
+        flops=counter.get_total_flops(),
+        memory=memory,
+        forward_ms=milliseconds(forward),
+        training_ms=milliseconds(lambda: compute_loss(flags, model, batch, counts)[0].backward()),
+    )
 
 
 def cost(runs, folder, args):
@@ -312,16 +302,16 @@ def cost(runs, folder, args):
     batch = task.batch("val", 0, flags.batch, task.max_difficulty if task.grows else None)
     loops = [1, 2, 4, 8, 16, 32]
     numbers = dict(loops=loops, batch=list(batch.tokens.shape), seeds=[flags.seed], looped=[], untied=[])
-    print(
-        f"\nbatch {flags.batch} x {batch.tokens.shape[1]} tokens\nloops         parameters    MFLOPs  forward ms  training ms  kept MB"
-    )
+    print(f"\nbatch {flags.batch} x {batch.tokens.shape[1]} tokens")
+    print("loops         parameters    MFLOPs  forward ms  training ms  kept MB")
     for n in tqdm(loops, desc="cost", leave=False):
         untied = LoopedGPT(dataclasses.replace(model.config, tied=False, loops=n)).to(batch.tokens.device)
         for name, each in (("looped", model), ("untied", untied)):
             row = measure_cost(flags, each, batch, n)
             numbers[name].append(row)
-            text = f"{row['parameters']:>12,} {row['flops'] / 1e6:>9,.0f} {row['forward_ms']:>11.1f} {row['training_ms']:>12.1f}"
-            tqdm.write(f"{n:>5} {name} {text} {row['memory'] / 1e6:>8.1f}")
+            text = f"{n:>5} {name} {row['parameters']:>12,} {row['flops'] / 1e6:>9,.0f}"
+            text += f" {row['forward_ms']:>11.1f} {row['training_ms']:>12.1f} {row['memory'] / 1e6:>8.1f}"
+            tqdm.write(text)
     figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
     panels = dict(
         parameters="parameters",
@@ -336,9 +326,8 @@ def cost(runs, folder, args):
         axis.set_xticks(loops, loops)
     axes[0].legend()
     few, many = numbers["looped"][-1]["parameters"], numbers["untied"][-1]["parameters"]
-    figure.suptitle(
-        f"{flags.task}: {loops[-1]} loops cost the FLOPs of {loops[-1]} layers and {many / few:.0f} times fewer parameters"
-    )
+    title = f"{flags.task}: {loops[-1]} loops cost as much time as {loops[-1]} times the layers"
+    figure.suptitle(f"{title}, and {many / few:.0f} times fewer parameters")
     write(folder, "cost", figure, numbers)
 
 

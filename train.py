@@ -2,11 +2,12 @@
 Train a looped GPT on a task: `python train.py --task multihop` writes runs/multihop/.
 
 Without other flags this is the CPU run of that task (two cores, minutes); `--scale gpu` swaps in the recipe for one
-GPU, and any flag given by hand wins. A run folder holds config.json, metrics.jsonl, checkpoint.pt and curve.png. Everything
-random is a function of (seed, purpose, step), so `--resume` continues a run as if it had never stopped.
+GPU, and any flag given by hand wins. A run folder holds config.json, metrics.jsonl, checkpoint.pt and curve.png.
+Everything random is a function of (seed, purpose, step), so `--resume` continues a run as if it had never stopped.
 """
 
 import argparse
+import copy
 import inspect
 import json
 import math
@@ -91,9 +92,9 @@ NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out
 
 # What a task's run needs other than the defaults above, chosen on the val split.
 CPU = dict(
-    multihop=dict(reembed=True, loops=10, reach=3),
-    phop=dict(hops=4, loops=10, position="rope", lead=2),
-    addition=dict(loops=12, lead=2, slack=4),
+    multihop=dict(reembed=True, loops=10, reach=3, lr=3e-3, steps=2500),
+    phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2000),
+    addition=dict(loops=12, lead=2),
     sudoku=dict(position="grid", sampler="fixed", loops=8, loss="every", curriculum=False, n_core=2),
 )
 GPU = dict(
@@ -233,6 +234,16 @@ def evaluate(model, task, flags, split):
     return result
 
 
+def trained_loops(flags, task):
+    """The mean and the largest loop count that training asks for, all difficulties open."""
+    if flags.sampler == "difficulty":
+        low, high = flags.lead + 1, flags.lead + task.max_difficulty
+        return dict(mean=(low + high + flags.slack) / 2, largest=high + flags.slack)
+    if flags.sampler == "uniform":
+        return dict(mean=(1 + flags.loops) / 2, largest=flags.loops)
+    return dict(mean=flags.loops, largest=flags.loops * (2 if flags.sampler == "poisson" else 1))
+
+
 def learning_rate(flags, step):
     progress = min(1.0, step / flags.steps)
     cosine = flags.min_lr + (1 - flags.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -291,37 +302,41 @@ def load_model(folder, device="cpu"):
     return model, task, flags
 
 
-def open_folder(flags, given):
-    """Make, continue or clear the run folder; returns the checkpoint to continue from, or None."""
+def resume(flags, given):
+    """Take over the flags of the run in the folder, unless those given by hand contradict them; its checkpoint."""
+    saved, _, checkpoint = load_run(flags.out, find_device(flags.device))
+    for name in sorted(given - set(NOT_SAVED)):
+        if getattr(saved, name) != getattr(flags, name):
+            fail(f"--{name} {getattr(flags, name)} contradicts the run in {flags.out}: {getattr(saved, name)} there")
+    vars(flags).update(vars(saved))
+    return checkpoint
+
+
+def open_folder(flags):
+    """Make or clear the run folder and write config.json."""
     folder = Path(flags.out)
-    if flags.resume:
-        saved, _, checkpoint = load_run(folder, find_device(flags.device))
-        for name in sorted(given - set(NOT_SAVED)):
-            if getattr(saved, name) != getattr(flags, name):
-                fail(
-                    f"--{name} {getattr(flags, name)} contradicts the run in {folder}, which has {getattr(saved, name)}"
-                )
-        for name, value in vars(saved).items():
-            setattr(flags, name, value)
-        return checkpoint
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not flags.overwrite:
             fail(f"{folder} exists and is not empty: choose another --out, or --resume it, or --overwrite it")
-        for name in ("checkpoint.pt", "metrics.jsonl", "curve.png"):
+        for name in ("checkpoint.pt", "curve.png"):
             (folder / name).unlink(missing_ok=True)
         saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
         (folder / "config.json").write_text(json.dumps(saved, indent=1))
+        (folder / "metrics.jsonl").write_text("")
     except OSError as error:
         fail(f"cannot write to {folder}: {error.strerror}")
-    return None
+
+
+def forget_after(metrics, step):
+    """Drop the lines that a run wrote after its last checkpoint, and a last one that was cut in half."""
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))
 
 
 def draw_curve(folder):
     """curve.png: loss, and accuracy by difficulty, from metrics.jsonl."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    if not rows:
-        return
     steps = [row["step"] for row in rows]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     left.plot(steps, [row["loss"] for row in rows], "k.-")
@@ -343,58 +358,55 @@ def draw_curve(folder):
 # The run
 
 
-def start_control(flags, argv):
-    """The untied control in a process of its own: as many distinct layers as the looped model's longest think."""
-    longest = (
-        flags.hops + flags.lead + flags.slack
-        if flags.sampler == "difficulty" and "hops" in task_flags(flags.task)
-        else flags.loops
-    )
+def start_control(flags, task, argv):
+    """
+    The untied control, trained beside the run in a process of its own: as many distinct layers as the longest think of
+    the looped model, all of them always used. Pre-norm, which suits an untied stack better than post-norm.
+    """
+    longest = trained_loops(flags, task)["largest"]
     argv = [a for a in argv if a != "--control"]
-    more = ["--no-tied", "--sampler", "fixed", "--loops", str(longest), "--out", f"{flags.out}/control", "--bar", "1"]
-    return subprocess.Popen([sys.executable, __file__, *argv, *more, "--threads", str(flags.threads)])
+    argv += [
+        "--no-tied",
+        "--sampler",
+        "fixed",
+        "--loops",
+        str(longest),
+        "--norm",
+        "pre",
+        "--threads",
+        str(flags.threads),
+    ]
+    return subprocess.Popen([sys.executable, __file__, *argv, "--out", f"{flags.out}/control", "--bar", "1"])
 
 
-def train(flags, checkpoint=None):
+def train(flags, task, model, checkpoint=None):
     """Run to the end and return the last evaluation {difficulty: accuracy}; or until Ctrl-C or --minutes: None."""
-    device, folder, began = find_device(flags.device), Path(flags.out), time.time()
-    try:
-        task = make_task(flags, device)
-        model = make_model(flags, task).to(device)
-    except ValueError as error:
-        fail(str(error))
+    device, folder, began = next(model.parameters()).device.type, Path(flags.out), time.time()
     matrices = [p for name, p in model.named_parameters() if p.dim() >= 2 and not name.endswith("bias")]
     others = [p for name, p in model.named_parameters() if p.dim() < 2 or name.endswith("bias")]
     groups = [dict(params=matrices, weight_decay=flags.weight_decay), dict(params=others, weight_decay=0.0)]
     optimizer = torch.optim.AdamW(groups, lr=flags.lr, betas=(0.9, flags.beta2), fused=device != "mps")
-    ema = {name: p.detach().clone() for name, p in model.state_dict().items()} if flags.ema else None
+    averaged = copy.deepcopy(model).requires_grad_(False) if flags.ema else None
     first, level, mastery = 0, 1 if flags.curriculum else task.max_difficulty, 0.0
-    metrics = folder / "metrics.jsonl"
     if checkpoint:
         model.load_state_dict(checkpoint["model"])
         optimizer.load_state_dict(checkpoint["optimizer"])
-        ema, first, level, mastery = (checkpoint[key] for key in ("ema", "step", "level", "mastery"))
-        lines = metrics.read_text().splitlines(keepends=True)  # forget what was measured after the checkpoint
-        metrics.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first))
-    else:
-        metrics.touch()
+        first, level, mastery = (checkpoint[key] for key in ("step", "level", "mastery"))
+        if averaged:
+            averaged.load_state_dict(checkpoint["ema"])
+        forget_after(folder / "metrics.jsonl", first)
 
-    def checkpoint_at(step):
-        state = dict(step=step, level=level, mastery=mastery, model=model.state_dict(), ema=ema)
-        save(folder / "checkpoint.pt", {**state, "optimizer": optimizer.state_dict()})
+    def save_at(step):
+        state = dict(
+            step=step, level=level, mastery=mastery, model=model.state_dict(), optimizer=optimizer.state_dict()
+        )
+        save(folder / "checkpoint.pt", {**state, "ema": averaged.state_dict() if averaged else None})
 
     result, stopped = {}, []
     for number in (signal.SIGINT, signal.SIGTERM):  # finish the step, save, leave
         signal.signal(number, lambda *_: stopped.append("interrupted"))
-    bar = tqdm(
-        range(first, flags.steps),
-        initial=first,
-        total=flags.steps,
-        position=flags.bar,
-        desc=folder.name,
-        mininterval=0.5,
-    )
-    for step in bar:
+    bar = tqdm(total=flags.steps, initial=first, position=flags.bar, desc=folder.name, mininterval=0.5)
+    for step in range(first, flags.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(flags, step)
         batch = task.batch("train", step, flags.batch, (1, level) if flags.curriculum else None)
@@ -403,61 +415,48 @@ def train(flags, checkpoint=None):
         loss, prediction = compute_loss(flags, model, batch, loops)
         if not math.isfinite(loss.item()):
             bar.close()
-            last = (
-                f"the last good checkpoint is {folder}/checkpoint.pt"
-                if first or metrics.stat().st_size
-                else "nothing was saved yet"
-            )
+            saved = (folder / "checkpoint.pt").exists()
+            good = f"the last good checkpoint is {folder}/checkpoint.pt" if saved else "there is no checkpoint yet"
             fail(
-                f"the loss is {loss.item()} at step {step}; {last}. Try a lower --lr, a lower --clip or --norm post",
-                code=1,
+                f"the loss is {loss.item()} at step {step}; {good}. Try a lower --lr or --clip, or --norm post", code=1
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
         optimizer.step()
-        if ema:
-            for name, p in model.state_dict().items():
-                ema[name].lerp_(p, 1 - flags.ema)
+        if averaged:
+            for average, p in zip(averaged.parameters(), model.parameters()):
+                average.lerp_(p, 1 - flags.ema)
 
         right = task.check(batch, prediction).float()
         hardest = right[batch.difficulty >= level]
-        if flags.curriculum and len(hardest) and level < task.max_difficulty:
+        if flags.curriculum and level < task.max_difficulty and len(hardest):
             mastery += 0.1 * (hardest.mean().item() - mastery)
             if mastery >= flags.gate:
                 level, mastery = level + 1, 0.0
-        bar.set_postfix_str(
-            f"loss {loss.item():.3f}, right {right.mean().item():.2f}, {loops.float().mean():.1f} loops, difficulty to {level}",
-            refresh=False,
-        )
 
         done = step + 1
+        now = dict(loss=loss.item(), right=right.mean().item(), loops=loops.float().mean().item(), level=level)
+        bar.set_postfix_str(
+            "loss {loss:.3f}, right {right:.2f}, {loops:.1f} loops, difficulty to {level}".format(**now), False
+        )
+        bar.update()
         if done % flags.eval_every == 0 or done == flags.steps:
-            if ema:
-                trained = {name: p.clone() for name, p in model.state_dict().items()}
-                model.load_state_dict(ema)
-            result = evaluate(model, task, flags, "val")
-            if ema:
-                model.load_state_dict(trained)
-            row = dict(
-                step=done, loss=loss.item(), right=right.mean().item(), level=level, lr=learning_rate(flags, step)
-            )
-            row.update(loops=loops.float().mean().item(), gradient=gradient.item(), val=result)
-            with open(metrics, "a") as file:
+            result = evaluate(averaged or model, task, flags, "val")
+            row = dict(step=done, **now, lr=learning_rate(flags, step), gradient=gradient.item(), val=result)
+            with open(folder / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(row) + "\n")
-            checkpoint_at(done)
+            save_at(done)
         if flags.minutes and time.time() - began > 60 * flags.minutes:
             stopped.append(f"stopped after {flags.minutes} minutes")
         if stopped and done < flags.steps:
             bar.close()
-            checkpoint_at(done)
-            draw_curve(folder)
+            save_at(done)
             print(f"{stopped[0]} at step {done}; continue with: python train.py --out {folder} --resume")
-            return result
+            return None
     bar.close()
     draw_curve(folder)
-    minutes = (time.time() - began) / 60
-    parameters = sum(p.numel() for p in model.parameters())
+    minutes, parameters = (time.time() - began) / 60, sum(p.numel() for p in model.parameters())
     print(f"{folder}: {flags.steps} steps in {minutes:.1f} minutes on {device}, {parameters:,} parameters")
     print("accuracy by difficulty (val split): " + "  ".join(f"{d}: {a:.3f}" for d, a in result.items()))
     return result
@@ -466,13 +465,29 @@ def train(flags, checkpoint=None):
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     flags, given = parse_flags(argv)
+    checkpoint = resume(flags, given) if flags.resume else None
     if flags.control and not flags.threads:
         flags.threads = max(1, (os.cpu_count() or 2) // 2)
     if flags.threads:
         torch.set_num_threads(flags.threads)
-    checkpoint = open_folder(flags, given)
-    control = start_control(flags, argv) if flags.control else None
-    train(flags, checkpoint)
+    device = find_device(flags.device)
+    try:
+        task = make_task(flags, device)
+        model = make_model(flags, task).to(device)
+        evaluate(
+            model, task, argparse.Namespace(**{**vars(flags), "eval_size": 1}), "val"
+        )  # what cannot run says so now
+    except ValueError as error:
+        fail(str(error))
+    if not flags.resume:
+        open_folder(flags)
+    control = start_control(flags, task, argv) if flags.control else None
+    result = None
+    try:
+        result = train(flags, task, model, checkpoint)
+    finally:
+        if control and result is None:
+            control.terminate()  # it saves and leaves, too
     if control and control.wait():
         raise SystemExit(control.returncode)
 

@@ -168,7 +168,6 @@ def test_a_save_that_fails_leaves_the_last_good_checkpoint(monkeypatch, capsys):
         (["--task", "sudoku", "--box", "4x4"], "3x3"),
         (["--task", "phop", "--position", "grid"], "grid"),
         (["--loss", "every"], "--per batch"),
-        (["--no-tied"], "--sampler fixed"),
         (["--out", "used"], "--resume"),
         (["--out", "nowhere", "--resume"], "not a run folder"),
         (["--out", "finished", "--resume", "--n_embd", "64", "--lr", "0.5"], "--lr 0.5 contradicts"),
