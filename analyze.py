@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from looped import LoopedGPT
-from tasks import IGNORE
+from tasks import IGNORE, Sudoku
 from train import compute_loss, fail, find_device, load_model, trained_loops
 
 matplotlib.use("Agg")
@@ -64,79 +64,86 @@ def accuracy_by_loop(model, task, split, difficulty, loops, examples, step=0):
     return [task.check(batch, model.readout(h).argmax(-1)).float().mean().item() for h in states]
 
 
+def measure_depth(run, args):
+    """One run: accuracy of each difficulty after each loop, at the loops that val chooses, and the control's."""
+    model, task, flags = load_model(run, args.device)
+    untied = load_model(run / "control", args.device)[0] if (run / "control" / "checkpoint.pt").exists() else None
+    trained = trained_loops(flags, task)
+    loops = args.loops or min(96, 6 * trained["largest"] + 4)
+    found = dict(seed=flags.seed, accuracy=[], best_loops=[], accuracy_at_best_loops=[], control=[] if untied else None)
+    difficulties = difficulties_of(task, "test", args.factor)
+    for difficulty in tqdm([*difficulties, None], desc=f"depth of {run}", leave=False):
+        val = accuracy_by_loop(model, task, "val", difficulty, loops, args.examples)
+        test = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
+        best = val.index(max(val))  # the fewest loops among the best
+        if difficulty is None:  # the mixture that training draws from
+            found["mixture"] = dict(best_loops=best + 1, accuracy=test[best])
+            continue
+        found["accuracy"].append(test)
+        found["best_loops"].append(best + 1)
+        found["accuracy_at_best_loops"].append(test[best])
+        if untied:
+            all_layers = accuracy_by_loop(untied, task, "test", difficulty, untied.config.loops, args.examples)[-1]
+            found["control"].append(all_layers)
+    found["accuracy_at_trained_loops"] = [row[min(trained["largest"], loops) - 1] for row in found["accuracy"]]
+    shared = dict(task=flags.task, unit=task.unit, difficulty=difficulties, loops=list(range(1, loops + 1)))
+    return {**shared, "trained_difficulty": task.max_difficulty, "trained_loops": trained}, found
+
+
 def depth(runs, folder, args):
     """The heat map, the best loop count of each difficulty (chosen on val, reported on test) and the control."""
-    accuracy, at_best, best_loops, control, seeds = [], [], [], [], []
-    for run in runs:
-        model, task, flags = load_model(run, args.device)
-        trained = trained_loops(flags, task)
-        loops = args.loops or min(96, 6 * trained["largest"] + 4)
-        difficulties = difficulties_of(task, "test", args.factor)
-        seeds.append(flags.seed)
-        untied = None
-        if (run / "control" / "checkpoint.pt").exists():
-            untied, _, _ = load_model(run / "control", args.device)
-        rows, best, held, alone = [], [], [], []
-        for difficulty in tqdm(difficulties, desc=f"depth of {run}", leave=False):
-            val = accuracy_by_loop(model, task, "val", difficulty, loops, args.examples)
-            test = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
-            pick = max(range(loops), key=lambda t: (val[t], -t))  # the fewest loops among the best
-            rows.append(test), best.append(pick + 1), held.append(test[pick])
-            if untied:
-                alone.append(accuracy_by_loop(untied, task, "test", difficulty, untied.config.loops, args.examples)[-1])
-        accuracy.append(rows), best_loops.append(best), at_best.append(held), control.append(alone)
+    measured = [measure_depth(run, args) for run in runs]
+    numbers, each = measured[0][0], [found for _, found in measured]
+    if any(shared != numbers for shared, _ in measured):
+        fail("these runs differ in task, difficulty or training loops; depth averages over seeds only")
 
-    table = torch.tensor(accuracy).mean(0)  # (difficulties, loops), the mean over runs
-    at_best = torch.tensor(at_best).mean(0).tolist()
-    at_trained = table[:, min(trained["largest"], loops) - 1].tolist()
-    control = torch.tensor(control).mean(0).tolist() if all(control) else None
-    numbers = dict(
-        difficulty=difficulties, loops=list(range(1, loops + 1)), accuracy=table.tolist(), control=control,
-        trained_difficulty=task.max_difficulty, trained_loops=trained, examples=args.examples, seeds=seeds,
-        accuracy_at_trained_loops=at_trained, accuracy_at_best_loops=at_best, best_loops=best_loops, task=flags.task,
-        by_run=[[row for row in rows] for rows in accuracy] if len(runs) > 1 else None,
-    )  # fmt: skip
-    unit = {"multihop": "hops", "phop": "hops", "addition": "carry length", "sudoku": "rounds"}[flags.task]
-    print(f"\n{unit:>12}  {trained['largest']} loops (trained)  best loops (chosen on val)   untied control")
-    for i, d in enumerate(difficulties):
-        chosen = ", ".join(str(b[i]) for b in best_loops)
-        beside = f"{control[i]:.3f}" if control else "-"
-        print(f"{d:>12}  {at_trained[i]:>16.3f}  {at_best[i]:>12.3f} at {chosen:<12}  {beside:>14}")
+    def mean(key):
+        return torch.tensor([found[key] for found in each]).mean(0).tolist()
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=(1.5, 1), layout="constrained")
-    image = left.imshow(
-        table.numpy(),
-        aspect="auto",
-        origin="lower",
-        vmin=0,
-        vmax=1,
-        cmap="cividis",
-        extent=(0.5, loops + 0.5, -0.5, len(table) - 0.5),
+    names = ("accuracy", "accuracy_at_trained_loops", "accuracy_at_best_loops")
+    numbers |= {name: mean(name) for name in names}
+    numbers |= dict(control=mean("control") if all(found["control"] for found in each) else None)
+    numbers |= dict(examples=args.examples, seeds=[found["seed"] for found in each], by_run=each)
+    difficulties, unit, most = numbers["difficulty"], numbers["unit"], numbers["trained_loops"]["largest"]
+    at_best, at_trained, control = (
+        numbers[n] for n in ("accuracy_at_best_loops", "accuracy_at_trained_loops", "control")
     )
-    left.set_yticks(range(len(difficulties)), [str(d) if d != 32 or task.grows else "search" for d in difficulties])
+
+    print(f"\n{unit:>12}   {most} loops, as trained   best loops (chosen on val)   untied control")
+    for i, difficulty in enumerate(difficulties):
+        chosen = ", ".join(str(found["best_loops"][i]) for found in each)
+        beside = f"{control[i]:.3f}" if control else "-"
+        print(f"{difficulty:>12}   {at_trained[i]:>20.3f}   {at_best[i]:>10.3f} at {chosen:<12}   {beside:>14}")
+    mixture = ", ".join(f"{m['accuracy']:.3f} at {m['best_loops']} loops" for m in (found["mixture"] for found in each))
+    print(f"{'mixture':>12}   {mixture}")
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=(1.4, 1), layout="constrained")
+    style = dict(aspect="auto", origin="lower", vmin=0, vmax=1, cmap="cividis")
+    extent = (0.5, numbers["loops"][-1] + 0.5, -0.5, len(difficulties) - 0.5)
+    image = left.imshow(numbers["accuracy"], extent=extent, **style)
+    left.set_yticks(range(len(difficulties)), ["search" if d == Sudoku.SEARCH else d for d in difficulties])
     left.set(xlabel="loops", ylabel=f"difficulty ({unit})")
-    if difficulties[-1] > task.max_difficulty and task.grows:
-        left.axhline(difficulties.index(task.max_difficulty) + 0.5, color="white", ls="--")
-        left.text(
-            loops, difficulties.index(task.max_difficulty) + 0.4, "trained below", color="white", ha="right", va="top"
-        )
-    left.axvline(trained["largest"] + 0.5, color="white", ls=":")
-    left.text(trained["largest"] + 1, -0.3, "most loops in training", color="white", rotation=90)
+    edge = difficulties.index(numbers["trained_difficulty"]) if numbers["trained_difficulty"] in difficulties else -1
+    if 0 <= edge < len(difficulties) - 1:
+        left.axhline(edge + 0.5, color="white", ls="--")
+        left.text(extent[1] - 0.5, edge + 0.4, "difficulty in training", color="white", ha="right", va="top")
+    left.axvline(most + 0.5, color="white", ls=":")
+    left.text(most + 1, -0.4, "most loops in training", color="white", rotation=90, va="bottom")
     figure.colorbar(image, ax=left, label=f"accuracy (test, {args.examples} questions a cell)")
     right.plot(difficulties, at_best, "o-", color=BLUE, label="looped, loops chosen on val")
-    right.plot(
-        difficulties, at_trained, "s--", color=ORANGE, label=f"looped, {trained['largest']} loops as in training"
-    )
+    right.plot(difficulties, at_trained, "s--", color=ORANGE, label=f"looped, {most} loops as in training")
     if control:
         right.plot(difficulties, control, "^:", color=GREY, label="untied control, equal compute")
-    right.axvline(task.max_difficulty + 0.5, color="k", lw=0.8, ls="--")
+    right.axvline(numbers["trained_difficulty"] + 0.5, color="k", lw=0.8, ls="--")
     right.set(xlabel=f"difficulty ({unit})", ylabel="accuracy (test)", ylim=(-0.03, 1.03))
-    right.legend(fontsize="small", loc="lower left")
+    right.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.18))
     solved = max((d for d, a in zip(difficulties, at_best) if a >= 0.9), default=0)
     as_trained = max((d for d, a in zip(difficulties, at_trained) if a >= 0.9), default=0)
-    title = f"{flags.task}: trained to {task.max_difficulty} {unit}; solves {as_trained} with the loops of training"
-    title += f", {solved} with more"
-    figure.suptitle(f"{title}\n(at least 0.9; {len(runs)} seed{'s' * (len(runs) > 1)})")
+    title = (
+        f"{numbers['task']}, trained to {numbers['trained_difficulty']} {unit}: solves {as_trained} with the loops of"
+    )
+    title += f" training and {solved} with more\n(accuracy at least 0.9; {len(runs)} seed{'s' * (len(runs) > 1)})"
+    figure.suptitle(title)
     write(folder, "depth", figure, numbers)
 
 

@@ -60,6 +60,7 @@ class Task:
     causal = True  # does each position see only what stands before it?
     coordinates = ()  # of boards: (row, column, box) of each cell
     grows = True  # can batch() ask for more than max_difficulty?
+    unit = "steps"  # of difficulty
 
     def __init__(self, seed=0, device="cpu"):
         self.seed, self.device = seed, device
@@ -129,6 +130,8 @@ class MultiHop(Task):
     the last relation. Difficulty: hops. One-hop questions are the facts themselves, so they are in every split.
     """
 
+    unit = "hops"
+
     def __init__(self, hops=6, entities=24, relations=4, **rest):
         super().__init__(**rest)
         if min(hops, entities, relations) < 1:
@@ -190,6 +193,8 @@ class PHop(Task):
     Difficulty: p.
     """
 
+    unit = "hops"
+
     def __init__(self, hops=4, length=32, alphabet=4, **rest):
         super().__init__(**rest)
         if min(hops, length, alphabet) < 1:
@@ -243,6 +248,8 @@ class Addition(Task):
     Difficulty: the longest way that one carry travels, in places: 0 without a carry, n for 99..9 + 1. Half of a mixed
     batch is uniform over numbers (long carries are rare there), half has one of a uniform length planted.
     """
+
+    unit = "places a carry travels"
 
     def __init__(self, digits=8, **rest):
         super().__init__(**rest)
@@ -324,7 +331,7 @@ class Sudoku(Task):
     grid's split is a hash of the grid relabelled to begin 1, 2, 3..., so no relabelling leaves its split.
     """
 
-    causal, grows = False, False
+    causal, grows, unit = False, False, "rounds of singles"
     SEARCH = 32
 
     def __init__(self, box="2x2", puzzles=10_000, search=False, cache="runs/banks", file=None, **rest):

@@ -95,7 +95,7 @@ CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3, lr=3e-3, steps=2500),
     phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2000),
     addition=dict(loops=12, lead=2),
-    sudoku=dict(position="grid", sampler="fixed", loops=8, loss="every", curriculum=False, n_core=2),
+    sudoku=dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
 )
 GPU = dict(
     multihop=dict(hops=16, entities=200, relations=10, n_embd=256, loops=20, batch=1024, steps=20000, lr=1e-3),

@@ -45,11 +45,15 @@ def test_depth_writes_the_promised_keys_and_true_numbers(runs, monkeypatch, caps
     for loops in (1, 5, 9):
         right = task.check(batch, model(batch.tokens, loops).argmax(-1)).float().mean().item()
         assert numbers["accuracy"][2][loops - 1] == pytest.approx(right)
-    for i, best in enumerate(numbers["best_loops"][0]):
+    found = numbers["by_run"][0]
+    for i, best in enumerate(found["best_loops"]):
         val = task.batch("val", 0, 40, i + 1)
         scores = [task.check(val, model(val.tokens, n).argmax(-1)).float().mean().item() for n in range(1, 10)]
         assert best == scores.index(max(scores)) + 1
         assert numbers["accuracy_at_best_loops"][i] == pytest.approx(numbers["accuracy"][i][best - 1])
+    mixture = task.batch("test", 0, 40)
+    right = task.check(mixture, model(mixture.tokens, found["mixture"]["best_loops"]).argmax(-1)).float().mean().item()
+    assert found["mixture"]["accuracy"] == pytest.approx(right)
     assert (runs / "hops/depth.png").stat().st_size > 10_000
     assert "best loops" in capsys.readouterr().out
 
@@ -57,7 +61,7 @@ def test_depth_writes_the_promised_keys_and_true_numbers(runs, monkeypatch, caps
 def test_depth_averages_over_seeds(runs, monkeypatch):
     run(monkeypatch, "depth", runs / "hops", runs / "other", "--loops", 4, "--examples", 20, "--device", "cpu")
     numbers = json.loads((runs / "hops/depth.json").read_text())
-    one, two = torch.tensor(numbers["by_run"])
+    one, two = (torch.tensor(found["accuracy"]) for found in numbers["by_run"])
     assert numbers["seeds"] == [0, 1] and torch.allclose(torch.tensor(numbers["accuracy"]), (one + two) / 2)
 
 
