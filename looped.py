@@ -1,14 +1,14 @@
 """
 A looped transformer: one small stack of layers, run as many times as you ask for.
 
-    tokens -> embed -> prelude -> e                    read the question once
-    h = h_0
-    for t in 1..loops:   h = core(inject(h, e))        think: the same weights every time
+    tokens -> embed -> prelude -> norm -> e            read the question once
+    h = initial state
+    for t in 0..loops-1:   h = core(inject(h, e))      think: the same weights every time
     h -> coda -> norm -> head -> logits                answer
 
-Depth is no longer a property of the weights but an argument of the call: `model(tokens, loops=32)`. Every looped
-transformer of the literature is a setting of this loop; `Config` names them. Read the file top to bottom: the block
-(which is nanoGPT's), what enters it again at every loop, the loop itself, and the ways to stop it.
+Depth is no longer a property of the weights but an argument of the call: `model(tokens, loops=32)`. Many looped
+transformers of the literature are close to a setting of this loop; `Config` names them. Read the file top to bottom:
+the block, how the question enters again at every loop, the loop itself, and the ways to stop it.
 """
 
 import math
@@ -32,12 +32,12 @@ class Config:
     loops: int = 8  # loops when the call does not say; for an untied model, the loops it has layers for
     tied: bool = True  # False: loops * n_core layers of their own, the control of equal compute
     injection: str = "add"  # how e enters each loop: none | add | concat (Huginn 2025) | diagonal (Parcae 2026)
-    norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm
+    norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm, see Block
     position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | learned | grid
-    reach: int = 4  # position="relative": distances 0, 1, .. and "reach - 1 or more" each get a learned bias
-    coordinates: tuple = ()  # position="grid": the (row, column, box) of each cell; a bias for each way to share them
-    state_init: str = "embed"  # h_0: embed (e itself) | zeros (Yang 2024) | noise (Huginn 2025: path independence)
-    reembed: bool = False  # write the current prediction back as an embedding between loops (DiscoLoop 2026)
+    reach: int = 4  # position="relative": a learned bias for distance 0, 1, .., reach - 2, and one for all beyond
+    coordinates: tuple = ()  # position="grid": (row, column, box) of each cell; a bias for each way to share them
+    state_init: str = "embed"  # initial state: embed (e itself) | zeros (Yang 2024) | noise (Huginn 2025)
+    reembed: bool = False  # each loop ends by adding what it would answer, as an embedding (after DiscoLoop 2026)
     causal: bool = True  # False: every position sees every other, as a Sudoku needs
     backprop_loops: int = 0  # gradient through the last k loops only (Huginn 2025); 0: through all
 
@@ -70,14 +70,16 @@ class Config:
             raise ValueError(
                 f"injection='none' with state_init={self.state_init!r}: the model would never see its input"
             )
+        if self.injection == "none" and self.backprop_loops:
+            raise ValueError("backprop_loops cuts the only way of the gradient to the input if injection='none'")
 
 
 # -----------------------------------------------------------------------------
-# The block: attention and an MLP, as in nanoGPT. Nothing here knows that it is looped.
+# The block: attention and an MLP, close to nanoGPT's (no biases, no dropout). It does not know that it is looped.
 
 
 def rotate(x, angles):
-    """Rotary positions: turn each pair of channels of x (B, H, T, D) by its position's angles (T, D / 2)."""
+    """Rotary positions: turn the channels (i, i + D / 2) of x (B, H, T, D) by their position's angles (T, D / 2)."""
     a, b = x.chunk(2, dim=-1)
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
@@ -90,20 +92,26 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
 
-    def forward(self, x, angles, bias, past):
+    def forward(self, x, angles, mask, past):
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
-        if past is not None:  # generating: the keys and values of earlier tokens, at this layer of this loop
+        if past is not None:  # generating: keys and values of earlier tokens, [] at first, extended in place
             if past:
                 k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
             past[:] = k, v
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=self.causal and bias is None)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal and mask is None)
         return self.out(y.transpose(1, 2).reshape(B, T, C))
 
 
 class Block(nn.Module):
+    """
+    A loop adds the same two branches to its state again and again. Pre-norm lets that sum grow with the loops;
+    post-norm and sandwich (which normalises the input of the branch, too) bring it back to one scale after every
+    branch, so that loop 50 looks to the weights like loop 5. That is why post is the default here and pre in a GPT.
+    """
+
     def __init__(self, config):
         super().__init__()
 
@@ -119,15 +127,15 @@ class Block(nn.Module):
         self.before = nn.ModuleList(norm(("pre", "sandwich")) for _ in range(2))
         self.after = nn.ModuleList(norm(("post", "sandwich")) for _ in range(2))
 
-    def forward(self, x, angles=None, bias=None, past=None):
-        x = self.after[0](x + self.attention(self.before[0](x), angles, bias, past))
+    def forward(self, x, angles=None, mask=None, past=None):
+        x = self.after[0](x + self.attention(self.before[0](x), angles, mask, past))
         x = self.after[1](x + self.mlp(self.before[1](x)))
         return x
 
 
 # -----------------------------------------------------------------------------
 # Injection: how the question e enters the state h again at every loop. Without it a long think forgets what was
-# asked; with it the loop has a fixed point that depends on the input (Bansal 2022, Blayney 2026).
+# asked; with it the loop can have a fixed point that depends on the question (Bansal 2022, Blayney 2026).
 
 
 class Injection(nn.Module):
@@ -135,22 +143,21 @@ class Injection(nn.Module):
         super().__init__()
         self.kind, C = config.injection, config.n_embd
         if self.kind == "concat":
-            self.mix = nn.Linear(2 * C, C, bias=False)  # starts as h + e
+            self.mix = nn.Linear(2 * C, C, bias=False)
         if self.kind == "diagonal":
+            half_log_5 = 0.5 * math.log(5)  # exp(-half_log_5) = sqrt(1/5), the decay that Parcae starts from
             self.log_a = nn.Parameter(torch.zeros(C))
-            self.dt = nn.Parameter(
-                torch.full((C,), math.log(math.expm1(0.5 * math.log(5))))
-            )  # decay starts at sqrt(1/5)
-            self.enter = nn.Linear(C, C, bias=False)  # starts as the identity
+            self.dt = nn.Parameter(torch.full((C,), math.log(math.expm1(half_log_5))))  # softplus of it: half_log_5
+            self.enter = nn.Linear(C, C, bias=False)
 
-    def initialize(self):
-        if self.kind == "concat":
+    def start_as_identity(self):
+        if self.kind == "concat":  # h + e
             self.mix.weight.data.copy_(torch.eye(self.mix.out_features).repeat(1, 2))
         if self.kind == "diagonal":
             nn.init.eye_(self.enter.weight)
 
     def decay(self):
-        """What a loop keeps of each channel of the state: in (0, 1) whatever the parameters, so h cannot blow up."""
+        """What remains of each channel of h: in (0, 1) whatever the parameters, so this part cannot blow up."""
         return torch.exp(-F.softplus(self.dt) * torch.exp(self.log_a))
 
     def forward(self, h, e):
@@ -178,7 +185,7 @@ class LoopedGPT(nn.Module):
 
         self.embed = nn.Embedding(config.vocab_size, C)  # also the head: a state is read by what embedding it resembles
         self.prelude = layers(config.n_prelude)
-        self.prelude_norm = nn.RMSNorm(C)  # e at one scale for all loops: without it, late blow-ups (Parcae 2026)
+        self.prelude_norm = nn.RMSNorm(C)  # keeps e from growing while training goes on (Parcae 2026: late blow-ups)
         self.inject = Injection(config)
         self.core = layers(config.n_core if config.tied else config.n_core * config.loops)
         self.coda = layers(config.n_coda)
@@ -189,65 +196,67 @@ class LoopedGPT(nn.Module):
             self.place = nn.Embedding(config.block_size, C)
         if config.position == "relative":
             self.bias = nn.Parameter(torch.zeros(config.n_head, config.reach))
-        if config.position == "grid":
+        if config.position == "grid":  # two cells share a row, a column, a box or not: a number in binary, 0..7
             cells = torch.tensor(config.coordinates)  # (T, axes)
-            shared = (cells[:, None] == cells[None]).long()  # (T, T, axes): which coordinates two cells have in common
+            shared = (cells[:, None] == cells[None]).long()  # (T, T, axes)
             self.register_buffer("kinship", (shared << torch.arange(cells.shape[1])).sum(2), persistent=False)
             self.bias = nn.Parameter(torch.zeros(config.n_head, 2 ** cells.shape[1]))
-        self.apply(self.initialize)
-        self.inject.initialize()
+        self.apply(self.init_weights)
+        self.inject.start_as_identity()
 
     @staticmethod
-    def initialize(module):
-        if isinstance(
-            module, nn.Linear
-        ):  # keeps the scale of what passes through, so that a loop matters from the start
+    def init_weights(module):
+        if isinstance(module, nn.Linear):  # each layer keeps the scale of its input, so a loop matters from the start
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 
-    # ---- what surrounds the loop
+    # ---- before and after the loop
 
-    def geometry(self, T, start=0):
-        """What attention knows of positions: rotary angles (T, D / 2) and a bias (H or 1, T, start + T), or None."""
+    def geometry(self, T, offset=0):
+        """
+        What attention is told of the positions of T tokens that stand behind `offset` cached ones: rotary angles
+        (T, D / 2) or None, and what to add to its scores (H or 1, T, offset + T) or None.
+        """
         config, device = self.config, self.embed.weight.device
-        angles = bias = None
-        keys = torch.arange(start + T, device=device)
-        queries = keys[start:, None]
+        angles = mask = None
+        keys = torch.arange(offset + T, device=device)
+        queries = keys[offset:, None]
+        distance = (queries - keys).abs()
         if config.position == "rope":
             D = config.n_embd // config.n_head
             angles = queries * 10000.0 ** (-torch.arange(0, D, 2, device=device) / D)
         elif config.position == "alibi":
             slopes = 2.0 ** (-8 * torch.arange(1, config.n_head + 1, device=device) / config.n_head)
-            bias = -slopes[:, None, None] * (queries - keys).abs()
+            mask = -slopes[:, None, None] * distance
         elif config.position == "relative":
-            bias = self.bias[:, (queries - keys).abs().clamp(max=config.reach - 1)]
+            mask = self.bias[:, distance.clamp(max=config.reach - 1)]
         elif config.position == "grid":
-            bias = self.bias[:, self.kinship]
-        if config.causal and (bias is not None or start):  # otherwise attention masks by itself
-            bias = torch.zeros(1, T, start + T, device=device) if bias is None else bias
-            bias = bias.masked_fill(keys > queries, -torch.inf)
-        return angles, bias
+            if T != len(self.kinship):
+                raise ValueError(f"position='grid' was built for {len(self.kinship)} cells, not {T}")
+            mask = self.bias[:, self.kinship]
+        elif config.position == "learned" and offset + T > config.block_size:
+            raise ValueError(f"position='learned' ends at block_size={config.block_size}")
+        if config.causal and (mask is not None or offset):  # otherwise attention hides the future by itself
+            mask = torch.zeros(1, T, offset + T, device=device) if mask is None else mask
+            mask = mask.masked_fill(keys > queries, -torch.inf)
+        return angles, mask
 
-    def stack(self, name, blocks, x, geometry, cache):
+    def stack(self, name, blocks, x, geometry, cache=None):
         for i, block in enumerate(blocks):
             x = block(x, *geometry, None if cache is None else cache[name, i])
         return x
 
-    def read(self, tokens, geometry, cache=None, start=0):
-        """The question e (B, T, C) of tokens (B, T)."""
+    def begin(self, tokens, cache=None, offset=0):
+        """Read tokens (B, T): the initial state and the question, (B, T, C) each, and the geometry."""
+        geometry = self.geometry(tokens.shape[1], offset)
         x = self.embed(tokens)
         if self.config.position == "learned":
-            if start + tokens.shape[1] > self.config.block_size:
-                raise ValueError(f"position='learned' ends at block_size={self.config.block_size}")
-            x = x + self.place.weight[start : start + tokens.shape[1]]
-        return self.prelude_norm(self.stack("prelude", self.prelude, x, geometry, cache))
-
-    def start(self, e):
-        """The state h_0 (B, T, C) before the first loop."""
-        if self.config.state_init == "embed":
-            return e
-        return torch.zeros_like(e) if self.config.state_init == "zeros" else torch.randn_like(e)
+            x = x + self.place.weight[offset : offset + tokens.shape[1]]
+        e = self.prelude_norm(self.stack("prelude", self.prelude, x, geometry, cache))
+        if self.config.state_init == "zeros":
+            return torch.zeros_like(e), e, geometry
+        return (torch.randn_like(e) if self.config.state_init == "noise" else e), e, geometry
 
     def head(self, h):
         return F.linear(self.norm(h), self.embed.weight)
@@ -260,64 +269,21 @@ class LoopedGPT(nn.Module):
     # ---- the loop
 
     def loop(self, h, e, t, geometry, cache=None):
-        """Loop number t = 0, 1, ..: the state (B, T, C) after it."""
+        """Loop t = 0, 1, ..: from the state h (B, T, C) and the question e to the next state."""
         n = self.config.n_core
-        first = 0 if self.config.tied else t * n
-        h = self.inject(h, e)
-        h = self.stack(("core", t), self.core[first : first + n], h, geometry, cache)
-        if self.config.reembed:  # embeddings are normalised, not their mixture: an undecided prediction writes little
-            h = h + self.reembed_gate * (
-                self.head(h).softmax(-1) @ F.normalize(self.embed.weight) * self.config.n_embd**0.5
-            )
+        layers = self.core if self.config.tied else self.core[t * n : (t + 1) * n]
+        h = self.stack(("core", t), layers, self.inject(h, e), geometry, cache)
+        if self.config.reembed:  # embeddings are normalised, not their mixture: an undecided prediction adds little
+            directions = F.normalize(self.embed.weight) * self.config.n_embd**0.5
+            h = h + self.reembed_gate * (self.head(h).softmax(-1) @ directions)
         return h
 
-    def count(self, loops):
-        """`loops` of a call, checked: an int or a (B,) tensor, by default what the config says."""
-        loops = self.config.loops if loops is None else loops
-        low, high = (int(loops.min()), int(loops.max())) if torch.is_tensor(loops) else (loops, loops)
-        if low < 1:
-            raise ValueError(f"loops must be at least 1, not {low}")
-        if not self.config.tied and high > self.config.loops:
-            raise ValueError(
-                f"an untied model cannot think longer than it was built: {high} loops, layers for {self.config.loops}"
-            )
-        return loops
-
-    def think(self, tokens, loops=None):
-        """
-        The state (B, T, C) after `loops` loops: an int, or a (B,) tensor with a count of its own for each sequence.
-
-        Sequences are sorted by their count, so that at every loop the first rows still think and the others wait: a
-        batch costs the sum of its counts, not the largest times B. Gradient flows through the last backprop_loops
-        loops of each sequence; what comes before runs without a graph and so without memory.
-        """
-        geometry = self.geometry(tokens.shape[1])
-        e = self.read(tokens, geometry)
-        counts, order = torch.as_tensor(self.count(loops)).cpu().expand(len(tokens)).sort(descending=True, stable=True)
-        h, e = self.start(e)[order], e[order]
-        for t in range(counts[0]):
-            thinking = int((counts > t).sum())
-            ungraded = int((counts > t + self.config.backprop_loops).sum()) if self.config.backprop_loops else 0
-            parts = [h[thinking:]]
-            if thinking > ungraded:
-                parts.insert(0, self.loop(h[ungraded:thinking], e[ungraded:thinking], t, geometry))
-            if ungraded:
-                with torch.no_grad():
-                    parts.insert(0, self.loop(h[:ungraded], e[:ungraded], t, geometry))
-            h = torch.cat(parts)
-        return h[order.argsort()]
-
-    def forward(self, tokens, loops=None):
-        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops (see think)."""
-        return self.readout(self.think(tokens, loops))
-
     def states(self, tokens, loops=None):
-        """Yields the state (B, T, C) before the first loop and after each."""
-        geometry = self.geometry(tokens.shape[1])
-        e = self.read(tokens, geometry)
-        h = self.start(e)
+        """Yields the state (B, T, C) before the first loop and after each of `loops` loops."""
+        loops = self.check_loops(loops)
+        h, e, geometry = self.begin(tokens)
         yield h
-        for t in range(self.count(loops)):
+        for t in range(loops):
             h = self.loop(h, e, t, geometry)
             yield h
 
@@ -325,44 +291,90 @@ class LoopedGPT(nn.Module):
         """All states (loops + 1, B, T, C), the one before the first loop included."""
         return torch.stack(list(self.states(tokens, loops)))
 
+    def think(self, tokens, loops=None):
+        """
+        The last state (B, T, C): the same loop, for training. `loops` is an int, or a (B,) tensor with a count for each
+        sequence: a model that always thought equally long would be lost at any other count (Parcae 2026).
+
+        Rows are sorted, longest think first, so that a batch costs the sum of its counts and not the largest times B.
+        At each loop the first rows have more than backprop_loops loops to go and run without a graph, which saves
+        their memory (the gradient of the last loops is nearly as good as that of all, Parcae 2026); the next rows run
+        with one; the others are done. The question keeps its graph, so every loop with a gradient trains the prelude.
+        """
+        h, e, geometry = self.begin(tokens)
+        loops = torch.as_tensor(self.check_loops(loops, per_sequence=True)).cpu().expand(len(tokens))
+        loops, order = loops.sort(descending=True, stable=True)
+        h, e = h[order], e[order]
+        for t in range(loops.max()):
+            active = int((loops > t).sum())
+            free = int((loops > t + self.config.backprop_loops).sum()) if self.config.backprop_loops else 0
+            parts = [h[active:]]
+            if free < active:
+                parts.insert(0, self.loop(h[free:active], e[free:active], t, geometry))
+            if free:
+                with torch.no_grad():
+                    parts.insert(0, self.loop(h[:free], e[:free], t, geometry))
+            h = torch.cat(parts)
+        return h[order.argsort()]
+
+    def forward(self, tokens, loops=None):
+        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops: an int, or a count for each sequence (B,)."""
+        return self.readout(self.think(tokens, loops))
+
+    def check_loops(self, loops, per_sequence=False):
+        """The loops of a call, by default the config's; ValueError if there cannot be so many."""
+        loops = self.config.loops if loops is None else loops
+        if torch.is_tensor(loops) and not per_sequence:
+            raise ValueError("only forward and think take a loop count for each sequence")
+        low, high = (int(loops.min()), int(loops.max())) if torch.is_tensor(loops) else (loops, loops)
+        if low < 1:
+            raise ValueError(f"loops must be at least 1, not {low}")
+        if high > self.config.loops and not self.config.tied:
+            raise ValueError(f"an untied model has layers for {self.config.loops} loops, not for {high}")
+        return loops
+
     # ---- when to stop
 
     @torch.no_grad()
-    def solve(self, tokens, rule="settle", threshold=0.05, max_loops=64, asked=None):
+    def solve(self, tokens, rule="settle", threshold=None, max_loops=None, asked=None):
         """
         Let each sequence stop on its own; returns logits (B, T, vocab_size) and the loops used (B,).
 
-        After every loop a sequence stops if the rule's measure falls below the threshold (None of them is trained for):
-            fixed    never: all max_loops loops
-            settle   relative movement of the state, |h_t - h_{t-1}| / |h_t|
-            kl       KL(p_t, p_{t-1}) of the prediction, the largest over positions (Huginn 2025)
-            entropy  entropy of the prediction in nats, the largest over positions
-        asked (B, T) bool: the positions whose prediction counts; by default all.
+        The loop is a fixed map of the state: once the state stands still, more loops change nothing. That makes the
+        answer final, not right. A sequence stops when the measure of the rule falls below the threshold:
+
+            fixed    never, all max_loops loops
+            settle   |h_t - h_{t-1}| / |h_t|, over all positions                    default 0.05
+            kl       KL(p_t, p_{t-1}) of two successive predictions (Kohli 2026)    default 0.001 nats
+            entropy  entropy of the prediction                                      default 0.1 nats
+
+        The last two take the largest value over the positions `asked` (B, T) bool, by default all. max_loops: by
+        default 64, or what an untied model has. The model is not trained for any of these rules.
         """
-        if rule not in ("fixed", "settle", "kl", "entropy"):
-            raise ValueError(f"rule={rule!r} is unknown; choose from fixed, settle, kl, entropy")
-        max_loops = self.count(max_loops)
-        geometry = self.geometry(tokens.shape[1])
-        e = self.read(tokens, geometry)
-        h = self.start(e)
+        defaults = dict(fixed=-math.inf, settle=0.05, kl=0.001, entropy=0.1)
+        if rule not in defaults:
+            raise ValueError(f"rule={rule!r} is unknown; choose from {', '.join(defaults)}")
+        threshold = defaults[rule] if threshold is None else threshold
+        max_loops = self.check_loops(
+            (64 if self.config.tied else self.config.loops) if max_loops is None else max_loops
+        )
         asked = torch.ones_like(tokens, dtype=torch.bool) if asked is None else asked
-        answer, loops_used = torch.empty_like(h), torch.full_like(tokens[:, 0], max_loops)
-        thinking = torch.arange(len(tokens), device=tokens.device)
+        h, e, geometry = self.begin(tokens)
+        answer, loops_used = torch.empty_like(h), torch.empty_like(tokens[:, 0])
+        rows = torch.arange(len(tokens), device=tokens.device)  # those that still think
         for t in range(max_loops):
             before, h = h, self.loop(h, e, t, geometry)
+            measure = torch.full_like(h[:, 0, 0], math.inf)
             if rule == "settle":
                 measure = (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
-            elif rule != "fixed":
-                p = self.readout(h, geometry).log_softmax(-1)
-                q = self.readout(before, geometry).log_softmax(-1) if rule == "kl" else 0
-                sign = 1 if rule == "kl" else -1
-                measure = (sign * p.exp() * (p - q)).sum(-1).masked_fill(~asked[thinking], -torch.inf).amax(1)
-            stops = torch.full_like(thinking, t + 1 == max_loops, dtype=torch.bool)
-            if rule != "fixed":
-                stops = stops | (measure < threshold)
-            answer[thinking[stops]], loops_used[thinking[stops]] = h[stops], t + 1
-            h, e, thinking = h[~stops], e[~stops], thinking[~stops]
-            if len(thinking) == 0:
+            if rule in ("kl", "entropy"):
+                log_p = self.readout(h, geometry).log_softmax(-1)
+                surprise = log_p - self.readout(before, geometry).log_softmax(-1) if rule == "kl" else -log_p
+                measure = (log_p.exp() * surprise).sum(-1).masked_fill(~asked[rows], -math.inf).amax(1)
+            stops = (measure < threshold) | (t + 1 == max_loops)
+            answer[rows[stops]], loops_used[rows[stops]] = h[stops], t + 1
+            h, e, rows = h[~stops], e[~stops], rows[~stops]  # who is done leaves the batch
+            if len(rows) == 0:
                 break
         return self.readout(answer, geometry), loops_used
 
@@ -371,18 +383,16 @@ class LoopedGPT(nn.Module):
         """
         Append n tokens to tokens (B, T), each after `loops` loops: the likeliest, or sampled at a temperature.
 
-        Every layer of every loop has keys and values of its own, so the cache is indexed by (loop, layer): the state of
-        an earlier token at loop t never changes again.
+        The state of an earlier token at loop t never changes again, so its keys and values are cached, separately for
+        every layer of every loop. (With state_init="noise" the cache also keeps the noise that a token began with.)
         """
         if not self.config.causal:
             raise ValueError("only a causal model can generate")
-        loops = self.count(loops)
-        cache = defaultdict(list) if use_cache else None
-        for _ in range(n):
-            start = tokens.shape[1] - 1 if cache else 0
-            geometry = self.geometry(tokens.shape[1] - start, start)
-            e = self.read(tokens[:, start:], geometry, cache, start)
-            h = self.start(e)
+        loops = self.check_loops(loops)
+        cache = defaultdict(list) if use_cache else None  # (("core", loop), layer) -> [keys, values]
+        for i in range(n):
+            offset = tokens.shape[1] - 1 if use_cache and i > 0 else 0
+            h, e, geometry = self.begin(tokens[:, offset:], cache, offset)
             for t in range(loops):
                 h = self.loop(h, e, t, geometry, cache)
             logits = self.readout(h, geometry, cache)[:, -1]

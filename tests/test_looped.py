@@ -160,8 +160,7 @@ def test_tied_model_equals_its_unrolled_twin_and_its_gradient_the_sum_over_the_c
 def test_truncated_backpropagation_is_full_backpropagation_through_the_last_k_loops(k):
     model, x = build(backprop_loops=k, n_prelude=1), tokens()
     truncated = gradients(model, model(x, 5).square().mean())
-    geometry = model.geometry(T)
-    e = model.read(x, geometry)
+    _, e, geometry = model.begin(x)
     h = model.trajectory(x, 5 - k)[-1].detach()
     for t in range(5 - k, 5):
         h = model.loop(h, e, t, geometry)
@@ -204,7 +203,7 @@ def test_trajectory_ends_where_think_ends_and_begins_before_the_first_loop():
     model, x = build(n_prelude=1), tokens()
     states = model.trajectory(x, 4)
     assert states.shape == (5, B, T, 16)
-    torch.testing.assert_close(states[0], model.read(x, model.geometry(T)))
+    torch.testing.assert_close(states[0], model.begin(x)[0])
     for loops in (1, 4):
         torch.testing.assert_close(model.readout(states[loops]), model(x, loops))
 
@@ -274,6 +273,11 @@ def test_solve_with_a_rule_that_never_fires_equals_forward():
         assert used.tolist() == [6] * B
 
 
+def test_solve_without_settings_works_for_tied_and_untied():
+    assert build().solve(tokens())[1].max() <= 64
+    assert build(tied=False, loops=3).solve(tokens(), rule="kl", threshold=-1)[1].tolist() == [3] * B
+
+
 @pytest.mark.parametrize("rule", ("settle", "kl", "entropy"))
 @torch.no_grad()
 def test_solve_stops_each_sequence_at_the_first_loop_that_meets_the_rule(rule):
@@ -341,6 +345,7 @@ def test_generation_samples_from_the_temperature_softmax():
         (dict(norm="layer"), "pre, post, sandwich"),
         (dict(position="grid"), "coordinates"),
         (dict(injection="none", state_init="zeros"), "never see"),
+        (dict(injection="none", backprop_loops=2), "gradient"),
     ],
 )
 def test_configs_that_cannot_work_say_why(changes, words):
@@ -355,6 +360,12 @@ def test_loop_counts_that_cannot_work_say_why():
         build()(tokens(), torch.tensor([1, 2, 0, 1, 1]))
     with pytest.raises(ValueError, match="untied"):
         build(tied=False, loops=3)(tokens(), 4)
+    with pytest.raises(ValueError, match="each sequence"):
+        build().trajectory(tokens(), torch.tensor([1] * B))
+    with pytest.raises(ValueError, match="each sequence"):
+        build().generate(tokens(), 1, loops=torch.tensor([1] * B))
+    with pytest.raises(ValueError, match="6 cells"):
+        build(position="grid", coordinates=BOARD, causal=False)(tokens(length=7))
     with pytest.raises(ValueError, match="block_size"):
         build(position="learned")(tokens(length=17))
     with pytest.raises(ValueError, match="causal"):
