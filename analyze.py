@@ -10,7 +10,6 @@ into the run folder.
 import argparse
 import dataclasses
 import json
-import math
 import time
 from pathlib import Path
 
@@ -124,11 +123,14 @@ def depth(runs, folder, args):
     left.set_yticks(range(len(difficulties)), ["search" if d == Sudoku.SEARCH else d for d in difficulties])
     left.set(xlabel="loops", ylabel=f"difficulty ({unit})")
     edge = difficulties.index(numbers["trained_difficulty"]) if numbers["trained_difficulty"] in difficulties else -1
+    label = dict(color="white", bbox=dict(facecolor="black", alpha=0.7, linewidth=0, pad=2), fontsize="small")
+    for color, line in (("black", "-"), ("white", "--")):  # seen on dark and on bright
+        left.axvline(most + 0.5, color=color, ls=line)
+        if 0 <= edge < len(difficulties) - 1:
+            left.axhline(edge + 0.5, color=color, ls=line)
+    left.text(most + 1, -0.3, "most loops in training", rotation=90, va="bottom", **label)
     if 0 <= edge < len(difficulties) - 1:
-        left.axhline(edge + 0.5, color="white", ls="--")
-        left.text(extent[1] - 0.5, edge + 0.4, "difficulty in training", color="white", ha="right", va="top")
-    left.axvline(most + 0.5, color="white", ls=":")
-    left.text(most + 1, -0.4, "most loops in training", color="white", rotation=90, va="bottom")
+        left.text(extent[1] - 1, edge + 0.3, "hardest in training", ha="right", va="top", **label)
     figure.colorbar(image, ax=left, label=f"accuracy (test, {args.examples} questions a cell)")
     right.plot(difficulties, at_best, "o-", color=BLUE, label="looped, loops chosen on val")
     right.plot(difficulties, at_trained, "s--", color=ORANGE, label=f"looped, {most} loops as in training")
@@ -136,7 +138,7 @@ def depth(runs, folder, args):
         right.plot(difficulties, control, "^:", color=GREY, label="untied control, equal compute")
     right.axvline(numbers["trained_difficulty"] + 0.5, color="k", lw=0.8, ls="--")
     right.set(xlabel=f"difficulty ({unit})", ylabel="accuracy (test)", ylim=(-0.03, 1.03))
-    right.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    right.legend(fontsize="small", loc="best")
     solved = max((d for d, a in zip(difficulties, at_best) if a >= 0.9), default=0)
     as_trained = max((d for d, a in zip(difficulties, at_trained) if a >= 0.9), default=0)
     title = (
@@ -151,108 +153,82 @@ def depth(runs, folder, args):
 # think
 
 
-def strip(axis, task, tokens, truth, predictions, title):
-    """Sequences: one row for each loop, one column for each position, blue where the thought is right."""
-    T = len(tokens)
-    for x in range(T):
-        axis.text(x, -1, task.name(int(tokens[x])), ha="center", va="center", weight="bold")
+def draw_text(axis, task, tokens, truth, predictions):
+    """Sequences: a row for each loop, a column for each position, blue where the thought is right."""
+    for x, token in enumerate(tokens):
+        axis.text(x, -1, task.name(int(token)), ha="center", va="center", weight="bold")
         for y, prediction in enumerate(predictions):
             if truth[x] != IGNORE:
-                right = prediction[x] == truth[x]
-                axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=BLUE if right else "#eeeeee", ec="white"))
-                axis.text(
-                    x, y, task.name(int(prediction[x])), ha="center", va="center", color="white" if right else GREY
-                )
-    axis.set(xlim=(-0.6, T - 0.4), ylim=(len(predictions) - 0.5, -1.6), ylabel="loops", title=title)
-    axis.set_xticks([])
+                back, front = (BLUE, "white") if prediction[x] == truth[x] else ("#eeeeee", GREY)
+                axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=back, ec="white"))
+                axis.text(x, y, task.name(int(prediction[x])), ha="center", va="center", color=front)
+    axis.set(xlim=(-0.6, len(tokens) - 0.4), ylim=(len(predictions) - 0.5, -1.6), xticks=[], ylabel="loops")
     axis.set_yticks([-1, *range(len(predictions))], ["question", *range(1, len(predictions) + 1)], fontsize="small")
     axis.set_frame_on(False)
 
 
-def board(axis, task, tokens, truth, prediction, title):
-    """One Sudoku board after some loops: givens in black, the model's right digits blue, its wrong ones orange."""
-    n = task.n
-    rows, columns = map(int, task.box.split("x"))
-    for cell in range(n * n):
-        y, x = divmod(cell, n)
-        given = tokens[cell] > 0
-        color = "black" if given else BLUE if prediction[cell] == truth[cell] else ORANGE
-        digit = tokens[cell] if given else prediction[cell]
-        axis.text(
-            x, y, task.name(int(digit)), ha="center", va="center", color=color, weight="bold" if given else "normal"
-        )
+def draw_board(axis, task, tokens, truth, prediction):
+    """A Sudoku board after some loops: givens black, the right digits of the model blue, its wrong ones orange."""
+    n, (rows, columns) = task.n, map(int, task.box.split("x"))
+    for cell, given in enumerate(tokens):
+        style = dict(color=BLUE if prediction[cell] == truth[cell] else ORANGE)
+        if given:
+            style = dict(color="black", weight="bold")
+        text = task.name(int(given or prediction[cell]))
+        axis.text(cell % n, cell // n, text, ha="center", va="center", **style)
     for i in range(n + 1):
         axis.axhline(i - 0.5, color="k", lw=1.6 if i % rows == 0 else 0.3)
         axis.axvline(i - 0.5, color="k", lw=1.6 if i % columns == 0 else 0.3)
-    axis.set(xlim=(-0.55, n - 0.45), ylim=(n - 0.45, -0.55), xticks=[], yticks=[], title=title, aspect="equal")
+    axis.set(xlim=(-0.55, n - 0.45), ylim=(n - 0.45, -0.55), xticks=[], yticks=[], aspect="equal")
     axis.set_frame_on(False)
 
 
 @torch.no_grad()
 def think(runs, folder, args):
-    """The first test question of each difficulty, after each loop: in the terminal and as a picture."""
+    """The first test question of each of three difficulties, after each loop: in the terminal and as a picture."""
     model, task, flags = load_model(runs[0], args.device)
-    top = task.max_difficulty
-    wanted = [max(1, top // 2), top, 2 * top] if task.grows else difficulties_of(task, "test", 1)[-3:]
-    numbers, drawn = dict(seeds=[flags.seed], task=flags.task, examples=[]), []
-    for difficulty in wanted:
+    top, drawn, numbers = task.max_difficulty, [], []
+    for difficulty in [max(1, top // 2), top, 2 * top] if task.grows else difficulties_of(task, "test", 1)[-3:]:
         batch = task.batch("test", 0, 1, difficulty)
-        loops = args.loops or (
-            difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else 2 * flags.loops
-        )
-        predictions = [model.readout(h).argmax(-1)[0].cpu() for h in model.states(batch.tokens, loops)][1:]
-        tokens, truth = batch.tokens[0].cpu(), task.truth(batch)[0].cpu()
-        right = [bool(task.check(batch, p[None].to(batch.tokens.device))) for p in predictions]
-        drawn.append((difficulty, tokens, truth, predictions, right))
-        print(f"\ndifficulty {difficulty}: {task.show(tokens) if task.grows else ''}")
-        for t, (prediction, good) in enumerate(zip(predictions, right), 1):
+        loops = difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else 2 * flags.loops
+        loops = args.loops or (loops if flags.tied else flags.loops)
+        predictions = [model.readout(h).argmax(-1) for h in model.states(batch.tokens, loops)][1:]
+        right = [bool(task.check(batch, prediction)) for prediction in predictions]
+        tokens, truth, predictions = batch.tokens[0].cpu(), task.truth(batch)[0].cpu(), torch.cat(predictions).cpu()
+        settled = next((t for t in range(1, loops + 1) if all(right[t - 1 :])), None)
+        title = f"{task.name_of(difficulty)}: " + (f"right from loop {settled}" if settled else "not solved")
+        shown = [task.show(tokens, prediction) for prediction in predictions]
+        drawn.append((title, tokens, truth, predictions))
+        numbers.append(dict(difficulty=difficulty, question=task.show(tokens), after_loop=shown, right=right))
+        print(f"\n{title}\n{task.show(tokens)}")
+        for t, prediction in enumerate(predictions, 1):
             if task.grows:
-                thought = " ".join(task.name(int(p)) if y != IGNORE else "_" for p, y in zip(prediction, truth))
-                print(f"  loop {t:>2}: {thought}  {'right' if good else ''}")
-            elif t == 1 or t == loops or right[t - 1] != right[t - 2]:
-                print(f"after loop {t}{', right' if good else ''}:\n{task.show(tokens, prediction)}")
-        shown = [task.show(tokens, p) for p in predictions]
-        numbers["examples"].append(
-            dict(difficulty=difficulty, question=task.show(tokens), after_loop=shown, right=right)
-        )
+                thought = [task.name(int(p)) if y != IGNORE else " " for p, y in zip(prediction, truth)]
+                print(f"  loop {t:>2}: {' '.join(thought)}{'   right' if right[t - 1] else ''}")
+            elif t in (1, loops) or right[t - 1] != right[t - 2]:
+                print(f"after loop {t}{', right' if right[t - 1] else ''}:\n{shown[t - 1]}")
 
     if task.grows:
-        heights = [len(d[3]) + 2 for d in drawn]
-        width = max(len(d[1]) for d in drawn)
-        figure, axes = plt.subplots(
-            len(drawn),
-            1,
-            figsize=(max(6, 0.42 * width + 1), 0.27 * sum(heights) + 1),
-            height_ratios=heights,
-            layout="constrained",
+        heights, width = (
+            [len(predictions) + 2 for *_, predictions in drawn],
+            max(len(tokens) for _, tokens, *_ in drawn),
         )
-        for axis, (difficulty, tokens, truth, predictions, right) in zip(axes, drawn):
-            done = next((f"right from loop {t}" for t in range(1, len(right) + 1) if all(right[t - 1 :])), "not solved")
-            strip(axis, task, tokens, truth, predictions, f"difficulty {difficulty}: {done}")
+        size = (max(6, 0.42 * width + 1), 0.27 * sum(heights) + 1.5)
+        figure, axes = plt.subplots(len(drawn), figsize=size, height_ratios=heights, layout="constrained")
+        for axis, (title, tokens, truth, predictions) in zip(axes, drawn):
+            draw_text(axis, task, tokens, truth, predictions)
+            axis.set_title(title)
     else:
-        columns = sorted({round(x) for x in torch.logspace(0, math.log10(len(drawn[0][3])), 6).tolist()})
-        figure, axes = plt.subplots(
-            len(drawn),
-            len(columns),
-            figsize=(2.1 * len(columns), 2.3 * len(drawn)),
-            layout="constrained",
-            squeeze=False,
-        )
-        for row, (difficulty, tokens, truth, predictions, right) in zip(axes, drawn):
+        columns = [t for t in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64) if t <= len(drawn[0][-1])]
+        size = (1.5 * len(columns), 1.9 * len(drawn))
+        figure, axes = plt.subplots(len(drawn), len(columns), figsize=size, layout="constrained", squeeze=False)
+        for row, (title, tokens, truth, predictions) in zip(axes, drawn):
             for axis, t in zip(row, columns):
-                name = "search" if difficulty == task.SEARCH else f"{difficulty} rounds"
-                board(
-                    axis,
-                    task,
-                    tokens,
-                    truth,
-                    predictions[t - 1],
-                    f"{name}, loop {t}" + (": solved" if right[t - 1] else ""),
-                )
-    figure.suptitle(
-        f"{flags.task}: what the model would answer after each loop (blue: right; trained to difficulty {top})"
-    )
-    write(folder, "think", figure, numbers)
+                draw_board(axis, task, tokens, truth, predictions[t - 1])
+                axis.set_title(f"loop {t}", fontsize="small")
+            row[0].set_ylabel(title.replace(": ", "\n"))
+    figure.suptitle(f"{flags.task}, trained to {task.name_of(top)}\nthe answer after each loop (blue: right)")
+    write(folder, "think", figure, dict(task=flags.task, seeds=[flags.seed], examples=numbers))
 
 
 # -----------------------------------------------------------------------------
@@ -262,11 +238,8 @@ def think(runs, folder, args):
 def measure_cost(flags, model, batch, loops):
     """FLOPs and milliseconds of a forward pass; milliseconds and bytes kept of a training step."""
     counter = FlopCounterMode(display=False)
-    with (
-        torch.no_grad(),
-        sdpa_kernel(SDPBackend.MATH),
-        counter,
-    ):  # fused attention would hide its products from the counter
+    # fused attention would hide its products from the counter
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         model(batch.tokens, loops)
     kept = {}  # storages that autograd holds on to, each counted once
 

@@ -110,6 +110,10 @@ class Task:
         """(B,) bool: is each answer in prediction (B, T) right?"""
         return ((prediction == batch.targets) | (batch.targets == IGNORE)).all(1)
 
+    def name_of(self, difficulty):
+        """A difficulty in words."""
+        return f"{difficulty} {self.unit}"
+
     def truth(self, batch):
         """(B, T): what a perfect thinker has in mind at each position, IGNORE where that has no meaning."""
         return batch.targets
@@ -158,7 +162,8 @@ class MultiHop(Task):
         return torch.stack(place, dim=1)
 
     def truth(self, batch):
-        return self.walk(batch.tokens)
+        unasked = (batch.tokens == self.pad) | (torch.arange(batch.tokens.shape[1], device=self.device) == 0)
+        return self.walk(batch.tokens).masked_fill(unasked, IGNORE)
 
     def measure(self, tokens):
         return (tokens != self.pad).sum(1) - 1
@@ -490,6 +495,9 @@ class Sudoku(Task):
     def check(self, batch, prediction):
         """Right is any valid completion of the givens, whatever grid the puzzle was dug from."""
         return self.solved(torch.where(batch.tokens > 0, batch.tokens, prediction))
+
+    def name_of(self, difficulty):
+        return "search" if difficulty == self.SEARCH else super().name_of(difficulty)
 
     def truth(self, batch):
         return torch.where(batch.tokens > 0, batch.tokens, batch.targets)
