@@ -20,13 +20,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from looped import LoopedGPT
-from tasks import IGNORE, Sudoku
-from train import compute_loss, fail, find_device, load_model, trained_loops
+from tasks import IGNORE
+from train import compute_loss, fail, find_device, load_model, run, task_flags, trained_loops
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
 
-BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#777777"  # told apart by every kind of eye (Okabe and Ito 2008)
+BLUE, ORANGE, GREEN, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#777777",
+)  # told apart by every kind of eye (Okabe and Ito 2008)
 
 
 def write(folder, name, figure, numbers):
@@ -44,14 +49,16 @@ def write(folder, name, figure, numbers):
 # depth
 
 
-def difficulties_of(task, split, factor):
+def difficulties_of(task, split, factor, position=None):
     """Every trained difficulty, then wider steps up to factor times the hardest; of puzzles, those with 20 or more."""
     top = task.max_difficulty
-    if task.grows:
+    if task.grows and position != "learned":  # which has no positions beyond those of training
         beyond = {round(top * x) for x in (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8) if x <= factor}
         return sorted({*range(1, top + 1), *beyond})
+    if task.grows:
+        return task.difficulties(split)
     values, counts = task.bank[split]["difficulty"].unique(return_counts=True)
-    return values[counts >= 20].tolist()
+    return values[counts >= min(20, counts.max())].tolist()
 
 
 @torch.no_grad()
@@ -63,15 +70,23 @@ def accuracy_by_loop(model, task, split, difficulty, loops, examples, step=0):
     return [task.check(batch, model.readout(h).argmax(-1)).float().mean().item() for h in states]
 
 
-def measure_depth(run, args):
+def measure_depth(folder, args):
     """One run: accuracy of each difficulty after each loop, at the loops that val chooses, and the control's."""
-    model, task, flags = load_model(run, args.device)
-    untied = load_model(run / "control", args.device)[0] if (run / "control" / "checkpoint.pt").exists() else None
+    model, task, flags = load_model(folder, args.device)
     trained = trained_loops(flags, task)
-    loops = args.loops or min(96, 6 * trained["largest"] + 4)
-    found = dict(seed=flags.seed, accuracy=[], best_loops=[], accuracy_at_best_loops=[], control=[] if untied else None)
-    difficulties = difficulties_of(task, "test", args.factor)
-    for difficulty in tqdm([*difficulties, None], desc=f"depth of {run}", leave=False):
+    loops = max(args.loops or min(96, 6 * trained["largest"] + 4), trained["largest"])
+    untied = None
+    if (folder / "control" / "checkpoint.pt").exists():
+        untied, _, other = load_model(folder / "control", args.device)
+        for name in ("seed", "steps", *task_flags(flags.task)):
+            if getattr(flags, name) != getattr(other, name):
+                fail(f"{folder}/control is no control of {folder}: its --{name} is another")
+    if not flags.tied:
+        loops = flags.loops
+    found = dict(seed=flags.seed, accuracy=[], best_loops=[], accuracy_at_best_loops=[], distinct=[])
+    found["control"] = [] if untied else None
+    difficulties = difficulties_of(task, "test", args.factor, flags.position)
+    for difficulty in tqdm([*difficulties, None], desc=f"depth of {folder}", leave=False):
         val = accuracy_by_loop(model, task, "val", difficulty, loops, args.examples)
         test = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
         best = val.index(max(val))  # the fewest loops among the best
@@ -80,12 +95,14 @@ def measure_depth(run, args):
             continue
         found["accuracy"].append(test)
         found["best_loops"].append(best + 1)
+        found["distinct"].append(len(task.batch("test", 0, args.examples, difficulty).tokens.unique(dim=0)))
         found["accuracy_at_best_loops"].append(test[best])
         if untied:
             all_layers = accuracy_by_loop(untied, task, "test", difficulty, untied.config.loops, args.examples)[-1]
             found["control"].append(all_layers)
     found["accuracy_at_trained_loops"] = [row[min(trained["largest"], loops) - 1] for row in found["accuracy"]]
     shared = dict(task=flags.task, unit=task.unit, difficulty=difficulties, loops=list(range(1, loops + 1)))
+    shared["difficulty_names"] = [task.name_of(difficulty) for difficulty in difficulties]
     return {**shared, "trained_difficulty": task.max_difficulty, "trained_loops": trained}, found
 
 
@@ -93,60 +110,76 @@ def depth(runs, folder, args):
     """The heat map, the best loop count of each difficulty (chosen on val, reported on test) and the control."""
     measured = [measure_depth(run, args) for run in runs]
     numbers, each = measured[0][0], [found for _, found in measured]
-    if any(shared != numbers for shared, _ in measured):
-        fail("these runs differ in task, difficulty or training loops; depth averages over seeds only")
+    for shared, _ in measured:
+        shared["trained_loops"]["mean"] = numbers["trained_loops"]["mean"]  # of a sample, so not the same to the digit
+        if shared != numbers:
+            fail("these runs differ in task, difficulty or loops; depth averages over seeds only")
+    if len({found["seed"] for found in each}) < len(each):
+        fail("two of these runs have the same seed")
 
     def mean(key):
         return torch.tensor([found[key] for found in each]).mean(0).tolist()
 
-    names = ("accuracy", "accuracy_at_trained_loops", "accuracy_at_best_loops")
-    numbers |= {name: mean(name) for name in names}
-    numbers |= dict(control=mean("control") if all(found["control"] for found in each) else None)
-    numbers |= dict(examples=args.examples, seeds=[found["seed"] for found in each], by_run=each)
-    difficulties, unit, most = numbers["difficulty"], numbers["unit"], numbers["trained_loops"]["largest"]
-    at_best, at_trained, control = (
-        numbers[n] for n in ("accuracy_at_best_loops", "accuracy_at_trained_loops", "control")
-    )
+    for key in ("accuracy", "accuracy_at_trained_loops", "accuracy_at_best_loops"):
+        numbers[key] = mean(key)
+    numbers["control"] = mean("control") if all(found["control"] for found in each) else None
+    numbers.update(examples=args.examples, seeds=[found["seed"] for found in each], by_run=each)
 
-    print(f"\n{unit:>12}   {most} loops, as trained   best loops (chosen on val)   untied control")
-    for i, difficulty in enumerate(difficulties):
+    unit, most = numbers["unit"], numbers["trained_loops"]["largest"]
+    print(f"\n{unit:>22}   {most} loops, as trained   best loops (chosen on val)   untied control")
+    for i, name in enumerate(numbers["difficulty_names"]):
         chosen = ", ".join(str(found["best_loops"][i]) for found in each)
-        beside = f"{control[i]:.3f}" if control else "-"
-        print(f"{difficulty:>12}   {at_trained[i]:>20.3f}   {at_best[i]:>10.3f} at {chosen:<12}   {beside:>14}")
-    mixture = ", ".join(f"{m['accuracy']:.3f} at {m['best_loops']} loops" for m in (found["mixture"] for found in each))
-    print(f"{'mixture':>12}   {mixture}")
+        trained, best = numbers["accuracy_at_trained_loops"][i], numbers["accuracy_at_best_loops"][i]
+        control = f"{numbers['control'][i]:.3f}" if numbers["control"] else "-"
+        print(f"{name.split()[0]:>22}   {trained:>20.3f}   {best:>10.3f} at {chosen:<12}   {control:>14}")
+    mixture = [f"{found['mixture']['accuracy']:.3f} at {found['mixture']['best_loops']} loops" for found in each]
+    print(f"{'mixture of training':>22}   {', '.join(mixture)}")
+    write(folder, "depth", draw_depth(numbers), numbers)
 
+
+def draw_depth(numbers):
+    """Left the heat map over difficulty x loops, right three ways to choose the loops, and the control."""
+    difficulties, unit, loops = numbers["difficulty"], numbers["unit"], numbers["loops"][-1]
+    top, most, seeds = numbers["trained_difficulty"], numbers["trained_loops"]["largest"], len(numbers["seeds"])
+    best, as_trained = numbers["accuracy_at_best_loops"], numbers["accuracy_at_trained_loops"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=(1.4, 1), layout="constrained")
+
     style = dict(aspect="auto", origin="lower", vmin=0, vmax=1, cmap="cividis")
-    extent = (0.5, numbers["loops"][-1] + 0.5, -0.5, len(difficulties) - 0.5)
-    image = left.imshow(numbers["accuracy"], extent=extent, **style)
-    left.set_yticks(range(len(difficulties)), ["search" if d == Sudoku.SEARCH else d for d in difficulties])
+    image = left.imshow(numbers["accuracy"], extent=(0.5, loops + 0.5, -0.5, len(difficulties) - 0.5), **style)
+    left.set_yticks(range(len(difficulties)), [name.split()[0] for name in numbers["difficulty_names"]])
     left.set(xlabel="loops", ylabel=f"difficulty ({unit})")
-    edge = difficulties.index(numbers["trained_difficulty"]) if numbers["trained_difficulty"] in difficulties else -1
     label = dict(color="white", bbox=dict(facecolor="black", alpha=0.7, linewidth=0, pad=2), fontsize="small")
+    trained = sum(difficulty <= top for difficulty in difficulties)
     for color, line in (("black", "-"), ("white", "--")):  # seen on dark and on bright
         left.axvline(most + 0.5, color=color, ls=line)
-        if 0 <= edge < len(difficulties) - 1:
-            left.axhline(edge + 0.5, color=color, ls=line)
+        if trained < len(difficulties):
+            left.axhline(trained - 0.5, color=color, ls=line)
     left.text(most + 1, -0.3, "most loops in training", rotation=90, va="bottom", **label)
-    if 0 <= edge < len(difficulties) - 1:
-        left.text(extent[1] - 1, edge + 0.3, "hardest in training", ha="right", va="top", **label)
-    figure.colorbar(image, ax=left, label=f"accuracy (test, {args.examples} questions a cell)")
-    right.plot(difficulties, at_best, "o-", color=BLUE, label="looped, loops chosen on val")
-    right.plot(difficulties, at_trained, "s--", color=ORANGE, label=f"looped, {most} loops as in training")
-    if control:
-        right.plot(difficulties, control, "^:", color=GREY, label="untied control, equal compute")
-    right.axvline(numbers["trained_difficulty"] + 0.5, color="k", lw=0.8, ls="--")
+    if trained < len(difficulties):
+        left.text(loops - 0.5, trained - 0.7, "hardest in training", ha="right", va="top", **label)
+    figure.colorbar(image, ax=left, label=f"accuracy (test, {numbers['examples']} questions a cell)")
+
+    everywhere = [row[-1] for row in numbers["accuracy"]]
+    right.plot(difficulties, best, "o-", color=BLUE, label="looped, loops chosen on val for each difficulty")
+    right.plot(difficulties, everywhere, "x-.", color=GREEN, label=f"looped, {loops} loops for every question")
+    right.plot(difficulties, as_trained, "s--", color=ORANGE, label=f"looped, {most} loops, the most in training")
+    if numbers["control"]:
+        right.plot(difficulties, numbers["control"], "^:", color=GREY, label=f"untied control, {most} layers")
+    right.axvline(top + 0.5, color="k", lw=0.8, ls="--")
     right.set(xlabel=f"difficulty ({unit})", ylabel="accuracy (test)", ylim=(-0.03, 1.03))
     right.legend(fontsize="small", loc="best")
-    solved = max((d for d, a in zip(difficulties, at_best) if a >= 0.9), default=0)
-    as_trained = max((d for d, a in zip(difficulties, at_trained) if a >= 0.9), default=0)
+
+    def solved(accuracies):
+        """The hardest difficulty up to which every one is solved."""
+        failed = next((i for i, accuracy in enumerate(accuracies) if accuracy < 0.9), len(difficulties))
+        return numbers["difficulty_names"][failed - 1].split()[0] if failed else "none"
+
     title = (
-        f"{numbers['task']}, trained to {numbers['trained_difficulty']} {unit}: solves {as_trained} with the loops of"
+        f"{numbers['task']}, trained to {top} {unit}: solves {solved(as_trained)} with {most} loops, as in training, "
     )
-    title += f" training and {solved} with more\n(accuracy at least 0.9; {len(runs)} seed{'s' * (len(runs) > 1)})"
+    title += f"{solved(best)} with the best count\n(accuracy at least 0.9; {seeds} seed{'s' * (seeds > 1)})"
     figure.suptitle(title)
-    write(folder, "depth", figure, numbers)
+    return figure
 
 
 # -----------------------------------------------------------------------------
@@ -279,6 +312,8 @@ def measure_cost(flags, model, batch, loops):
 def cost(runs, folder, args):
     """Looped against untied at equal loops: what they share (FLOPs, time, activations) and what not (parameters)."""
     model, task, flags = load_model(runs[0], args.device)
+    if not flags.tied:
+        fail(f"{runs[0]} is an untied run; name the looped one, cost builds the untied stacks itself")
     batch = task.batch("val", 0, flags.batch, task.max_difficulty if task.grows else None)
     loops = [1, 2, 4, 8, 16, 32]
     numbers = dict(loops=loops, batch=list(batch.tokens.shape), seeds=[flags.seed], looped=[], untied=[])
@@ -306,7 +341,8 @@ def cost(runs, folder, args):
         axis.set_xticks(loops, loops)
     axes[0].legend()
     few, many = numbers["looped"][-1]["parameters"], numbers["untied"][-1]["parameters"]
-    title = f"{flags.task}: {loops[-1]} loops cost as much time as {loops[-1]} times the layers"
+    longer = numbers["looped"][-1]["training_ms"] / numbers["untied"][-1]["training_ms"]
+    title = f"{flags.task}: {loops[-1]} loops take {longer:.2f} times the time of {loops[-1]} times the layers"
     figure.suptitle(f"{title}, and {many / few:.0f} times fewer parameters")
     write(folder, "cost", figure, numbers)
 
@@ -333,4 +369,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -157,7 +157,7 @@ class Injection(nn.Module):
             nn.init.eye_(self.enter.weight)
 
     def decay(self):
-        """What remains of each channel of h: in (0, 1) whatever the parameters, so this part cannot blow up."""
+        """What remains of each channel of h: never more than all of it, so this part cannot blow up."""
         return torch.exp(-F.softplus(self.dt) * torch.exp(self.log_a))
 
     def forward(self, h, e):
@@ -340,8 +340,8 @@ class LoopedGPT(nn.Module):
         """
         Let each sequence stop on its own; returns logits (B, T, vocab_size) and the loops used (B,).
 
-        The loop is a fixed map of the state: once the state stands still, more loops change nothing. That makes the
-        answer final, not right. A sequence stops when the measure of the rule falls below the threshold:
+        A tied loop is a fixed map of the state: once the state stands still, more loops change nothing. That makes
+        the answer final, not right. A sequence stops when the measure of the rule falls below the threshold:
 
             fixed    never, all max_loops loops
             settle   |h_t - h_{t-1}| / |h_t|, over all positions                    default 0.05

@@ -32,10 +32,9 @@ class Batch(NamedTuple):
 
 def tenth(rows):
     """Hash each row of integers (N, T) to 0..9. Zeros do not count: padding with them changes nothing."""
-    generator = torch.Generator().manual_seed(
-        10
-    )  # of the 12 kinds of 4x4 Sudoku grids, 10 gives each split two or more
-    weights = torch.randint(2**62, (rows.shape[1],), generator=generator).to(rows.device)
+    # of the 12 kinds of 4x4 Sudoku grids, the seed 10 gives each split two or more
+    generator = torch.Generator().manual_seed(10)
+    weights = torch.randint(2**62, (rows.shape[1],), generator=generator)
     x = (rows * weights).sum(1)  # wraps around modulo 2**64
     x = (x ^ (x >> 31)) * 0x5851F42D4C957F2D
     return ((x ^ (x >> 33)) & 0x7FFFFFFF) % 10
@@ -43,18 +42,18 @@ def tenth(rows):
 
 def in_split(rows, split):
     """(N,) bool: which rows of integers (N, T) belong to the split."""
-    return torch.isin(tenth(rows), torch.tensor(SPLITS[split], device=rows.device))
+    return torch.isin(tenth(rows), torch.tensor(SPLITS[split]))
 
 
 def stream(*names):
-    """A seed for the random numbers of one purpose: stream(0, "train", 17). Purposes never share or shift numbers."""
+    """A seed for the random numbers of one purpose: stream(0, "train", 17). No purpose shifts another's numbers."""
     return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:7], "little")
 
 
 class Task:
     """
     What the tasks share. Your own task sets vocab_size, block_size and max_difficulty and writes question(), answer()
-    and measure(); the README does it in 20 lines.
+    and measure(); the README does it in 20 lines. All is drawn on the CPU, so that every device sees the same data.
     """
 
     causal = True  # does each position see only what stands before it?
@@ -83,28 +82,38 @@ class Task:
 
     def mixture(self, generator, size, low, high):
         """The difficulties (B,) of a mixed batch; -1 leaves one to chance."""
-        return torch.randint(low, high + 1, (size,), generator=generator, device=self.device)
+        return torch.randint(low, high + 1, (size,), generator=generator)
 
     def generator(self, split, step):
         """The random numbers of one batch: nothing drawn before or elsewhere can change them."""
         if split not in SPLITS:
             raise ValueError(f"split={split!r} is unknown; choose from {', '.join(SPLITS)}")
-        return torch.Generator(self.device).manual_seed(stream(self.seed, split, step))
+        return torch.Generator().manual_seed(stream(self.seed, split, step))
 
     def batch(self, split, step, size, difficulty=None):
         """
-        The step-th Batch of a split: of exactly this difficulty (int), of a mixture between (low, high), or of
-        everything up to max_difficulty (None).
+        The step-th Batch of a split: of exactly this difficulty (int), of the task's mixture from (low, high), or of
+        its mixture up to max_difficulty (None). ValueError if the split has no such question.
         """
         generator = self.generator(split, step)
         if isinstance(difficulty, int):
-            wanted = torch.full((size,), difficulty, device=self.device)
+            wanted = torch.full((size,), difficulty)
         else:
             wanted = self.mixture(generator, size, *(difficulty or (1, self.max_difficulty)))
         tokens = self.question(generator, wanted)
-        while not (fits := self.belongs(tokens, split) & ((wanted < 0) | (self.measure(tokens) == wanted))).all():
+        for _ in range(2000):
+            fits = self.belongs(tokens, split) & ((wanted < 0) | (self.measure(tokens) == wanted))
+            if fits.all():
+                batch = (tokens, self.answer(tokens), self.measure(tokens))
+                return Batch(*(part.to(self.device) for part in batch))
             tokens = torch.where(fits[:, None], tokens, self.question(generator, wanted))  # draw the others again
-        return Batch(tokens, self.answer(tokens), self.measure(tokens))
+        raise ValueError(
+            f"no {split} question of difficulty {wanted[~fits][0]} found: too few questions are that short"
+        )
+
+    def difficulties(self, split):
+        """The difficulties that training asks for, as far as the split has them."""
+        return list(range(1, self.max_difficulty + 1))
 
     def check(self, batch, prediction):
         """(B,) bool: is each answer in prediction (B, T) right?"""
@@ -144,25 +153,25 @@ class MultiHop(Task):
         self.pad = entities + relations
         self.vocab_size, self.block_size = self.pad + 1, hops + 1
         world = torch.Generator().manual_seed(self.seed)
-        self.facts = torch.stack([torch.randperm(entities, generator=world) for _ in range(relations)]).to(self.device)
+        self.facts = torch.stack([torch.randperm(entities, generator=world) for _ in range(relations)])
 
     def question(self, generator, difficulty):
         B, T = len(difficulty), int(difficulty.max()) + 1
-        start = torch.randint(self.entities, (B, 1), generator=generator, device=self.device)
-        hops = torch.randint(self.relations, (B, T - 1), generator=generator, device=self.device) + self.entities
-        beyond = torch.arange(T, device=self.device) > difficulty[:, None]
+        start = torch.randint(self.entities, (B, 1), generator=generator)
+        hops = torch.randint(self.relations, (B, T - 1), generator=generator) + self.entities
+        beyond = torch.arange(T) > difficulty[:, None]
         return torch.cat((start, hops), dim=1).masked_fill(beyond, self.pad)
 
     def walk(self, tokens):
         """(B, T): the entity reached at each position of the questions (B, T); it stays where it is on padding."""
-        place = [tokens[:, 0]]
+        place, facts = [tokens[:, 0]], self.facts.to(tokens.device)
         for relation in tokens[:, 1:].T:
-            hop = self.facts[(relation - self.entities).clamp(max=self.relations - 1), place[-1]]
+            hop = facts[(relation - self.entities).clamp(max=self.relations - 1), place[-1]]
             place.append(torch.where(relation == self.pad, place[-1], hop))
         return torch.stack(place, dim=1)
 
     def truth(self, batch):
-        unasked = (batch.tokens == self.pad) | (torch.arange(batch.tokens.shape[1], device=self.device) == 0)
+        unasked = (batch.tokens == self.pad) | (torch.arange(batch.tokens.shape[1], device=batch.tokens.device) == 0)
         return self.walk(batch.tokens).masked_fill(unasked, IGNORE)
 
     def measure(self, tokens):
@@ -204,13 +213,15 @@ class PHop(Task):
         super().__init__(**rest)
         if min(hops, length, alphabet) < 1:
             raise ValueError("phop needs at least one hop, one position and one letter")
+        if hops > length:
+            raise ValueError(f"hops={hops} cannot be walked in a text of length={length}")
         self.max_difficulty, self.length, self.alphabet = hops, length, alphabet
         self.vocab_size, self.block_size = alphabet + 2, hops + 1 + length
 
     def question(self, generator, difficulty):
         T = max(self.max_difficulty, int(difficulty.max())) + 1 + self.length
-        text = torch.randint(self.alphabet, (len(difficulty), T), generator=generator, device=self.device)
-        place, bar = torch.arange(T, device=self.device), difficulty[:, None]
+        text = torch.randint(self.alphabet, (len(difficulty), T), generator=generator)
+        place, bar = torch.arange(T), difficulty[:, None]
         return text.masked_fill(place < bar, self.alphabet).masked_fill(place == bar, self.alphabet + 1)
 
     def measure(self, tokens):
@@ -265,21 +276,21 @@ class Addition(Task):
 
     def mixture(self, generator, size, low, high):
         planted = super().mixture(generator, size, low, high)
-        natural = torch.rand(size, generator=generator, device=self.device) < 0.5
+        natural = torch.rand(size, generator=generator) < 0.5
         return planted.masked_fill(natural, -1)
 
     def question(self, generator, difficulty):
         B, n = len(difficulty), max(self.digits, int(difficulty.max()))
-        a, b = torch.randint(10, (2, B, n), generator=generator, device=self.device)
+        a, b = torch.randint(10, (2, B, n), generator=generator)
         # plant: a carry is born at `start` (sum > 9), handed on by sums of 9, and dies at the next place
-        u, v = torch.rand((2, B, n), generator=generator, device=self.device)
-        place, planted = torch.arange(n, device=self.device), (difficulty >= 0)[:, None]
-        start = (torch.rand(B, generator=generator, device=self.device) * (n - difficulty + 1)).long()[:, None]
+        u, v = torch.rand((2, B, n), generator=generator)
+        place, planted = torch.arange(n), (difficulty >= 0)[:, None]
+        start = (torch.rand(B, generator=generator) * (n - difficulty + 1)).long()[:, None]
         end = start + difficulty[:, None]
         # plant: a carry is born at `start` by a sum over 9, sums of 9 hand it on, and before `end` it dies
         born = planted & (place == start) & (place < end)
         hands_on = planted & (place > start) & (place < end)
-        alone = torch.rand((B, 1), generator=generator, device=self.device) < 0.5  # half the time no other carry
+        alone = torch.rand((B, 1), generator=generator) < 0.5  # half the time no other carry
         dies = planted & ~born & ~hands_on & (alone | (place == end))
         a = torch.where(born, 1 + (9 * u).long(), torch.where(dies, (9 * u).long(), a))
         b = torch.where(
@@ -341,6 +352,8 @@ class Sudoku(Task):
 
     def __init__(self, box="2x2", puzzles=10_000, search=False, cache="runs/banks", file=None, **rest):
         super().__init__(**rest)
+        if puzzles < 50:
+            raise ValueError(f"puzzles must be at least 50, so that every split has some, not {puzzles}")
         if box not in ("2x2", "2x3", "3x3"):
             raise ValueError(f"box={box!r} is unknown; choose from 2x2, 2x3, 3x3")
         self.box, self.search = box, search
@@ -352,8 +365,7 @@ class Sudoku(Task):
         axes = torch.tensor(self.coordinates).T  # (3, cells)
         self.units = torch.stack([axis == i for axis in axes for i in range(n)]).float()  # (3n, cells)
         bank = self.file_bank(file) if file else self.load_bank(Path(cache), puzzles)
-        self.bank = {split: {k: v.to(self.device) for k, v in part.items()} for split, part in bank.items()}
-        self.units = self.units.to(self.device)
+        self.bank = bank
         self.max_difficulty = int(self.bank["train"]["difficulty"].max())
 
     # ---- one round of logic, on whole batches of boards (N, cells) with 0 for blanks
@@ -393,12 +405,12 @@ class Sudoku(Task):
 
     def solved(self, boards):
         """(N,) bool: is every digit exactly once in every unit?"""
-        placed = self.units @ F.one_hot(boards, self.n + 1)[..., 1:].float()
+        placed = self.units.to(boards.device) @ F.one_hot(boards, self.n + 1)[..., 1:].float()
         return (placed == 1).all(2).all(1)
 
     # ---- the bank
 
-    def fill(self, number, generator, bar=None):
+    def fill(self, number, generator):
         """Random full grids (number, cells): guess where few digits fit, propagate, restart the boards that break."""
         boards = torch.zeros(number, self.n**2, dtype=torch.long)
         open_ = torch.arange(number)
@@ -430,11 +442,11 @@ class Sudoku(Task):
             bar.update()
             trial = boards.clone()
             trial[everyone, cell] = 0
-            trial[(boards == 0).sum(1) >= blanks] = 0  # enough: any trial that fails
-            after, _ = self.propagate(trial)
-            keep = self.solved(after) & (trial > 0).any(1)
+            more = (boards == 0).sum(1) < blanks
+            keep = torch.zeros_like(more)
+            keep[more] = self.solved(self.propagate(trial[more])[0])
             if self.search:
-                asked = (~keep & (trial > 0).any(1)).nonzero()[:, 0]
+                asked = (more & ~keep).nonzero()[:, 0]
                 unique = torch.ones(len(asked), dtype=torch.bool)
                 for digit in range(1, self.n + 1):
                     other = trial[asked].clone()
@@ -449,7 +461,10 @@ class Sudoku(Task):
         """{split: {"puzzle", "grid" (N, cells), "difficulty" (N,)}}, from the cache if it is there."""
         path = cache / f"sudoku-{self.box}-{puzzles}{'-search' if self.search else ''}.pt"
         if path.exists():
-            return torch.load(path, weights_only=True)
+            try:
+                return torch.load(path, weights_only=True)
+            except Exception:  # whatever a file cut short makes PyTorch raise: make the bank again
+                path.unlink()
         generator = torch.Generator().manual_seed(0)  # the bank is the same for all seeds
         with tqdm(total=self.n**2 + 1, desc=f"making {puzzles} {self.n}x{self.n} puzzles", leave=False) as bar:
             grid = self.fill(puzzles, generator)
@@ -473,6 +488,8 @@ class Sudoku(Task):
             raise ValueError(f"{path} holds boards of {puzzles.shape[1]} cells; box={self.box} has {self.n**2}")
         if (broken := self.broken(puzzles)).any():
             raise ValueError(f"{path}: puzzle {broken.int().argmax() + 1} contradicts itself")
+        if (wrong := (solutions > 0).all(1) & ~self.solved(solutions)).any():
+            raise ValueError(f"{path}: the solution of puzzle {wrong.int().argmax() + 1} is none")
         return dict.fromkeys(SPLITS, dict(puzzle=puzzles, grid=solutions, difficulty=self.measure(puzzles)))
 
     def measure(self, tokens):
@@ -486,11 +503,15 @@ class Sudoku(Task):
         if not len(rows):
             have = sorted(set(bank["difficulty"].tolist()))
             raise ValueError(f"no {split} puzzle has difficulty {low}..{high}; there are {', '.join(map(str, have))}")
-        rows = rows[torch.randint(len(rows), (size,), generator=generator, device=self.device)]
-        names = torch.rand((size, self.n), generator=generator, device=self.device).argsort(1) + 1
+        rows = rows[torch.randint(len(rows), (size,), generator=generator)]
+        names = torch.rand((size, self.n), generator=generator).argsort(1) + 1
         names = F.pad(names, (1, 0))  # a new name for each digit; a blank stays a blank
         tokens, grid = names.gather(1, bank["puzzle"][rows]), names.gather(1, bank["grid"][rows])
-        return Batch(tokens, grid.masked_fill((tokens > 0) | (grid == 0), IGNORE), bank["difficulty"][rows])
+        targets = grid.masked_fill((tokens > 0) | (grid == 0), IGNORE)
+        return Batch(*(part.to(self.device) for part in (tokens, targets, bank["difficulty"][rows])))
+
+    def difficulties(self, split):
+        return sorted(set(self.bank[split]["difficulty"].tolist()))
 
     def check(self, batch, prediction):
         """Right is any valid completion of the givens, whatever grid the puzzle was dug from."""

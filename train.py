@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,7 +146,10 @@ def parse_flags(argv=None):
     given = vars(parser.parse_args(argv))
     flags = argparse.Namespace(**{**defaults, **given})
     flags.out = flags.out or f"runs/{flags.task}"
-    check_flags(flags, given)
+    if flags.resume and flags.overwrite:
+        fail("--resume continues a run and --overwrite starts it again: choose one")
+    if not flags.resume:
+        check_flags(flags, given)
     return flags, set(given)
 
 
@@ -153,13 +157,20 @@ def check_flags(flags, given):
     for name, value in vars(flags).items():
         low, high = LOWEST.get(name, 0), HIGHEST.get(name, sys.maxsize)
         if isinstance(value, (int, float)) and not low <= value <= high:
-            fail(f"--{name} must be at least {low}{f' and at most {high}' if name in HIGHEST else ''}, not {value}")
+            most = f" and at most {high}" if name in HIGHEST else ""
+            fail(f"--{name} must be a number of at least {low}{most}, not {value}")
     mine = task_flags(flags.task)
     for name in sorted(given):
         if name not in mine and any(name in task_flags(task) for task in TASKS):
             fail(f"--{name} has no meaning for --task {flags.task}, which takes --{', --'.join(mine)}")
     if flags.loss == "every" and flags.per == "sequence" and flags.sampler != "fixed":
         fail("--loss every needs one loop count for the whole batch: add --per batch or --sampler fixed")
+    if flags.loss == "every" and flags.backprop_loops:
+        fail("--loss every needs the gradient of every loop: leave out --backprop_loops")
+    if flags.task == "sudoku" and (flags.curriculum or flags.sampler == "difficulty"):
+        fail(
+            "the rounds of a Sudoku are no count of loops: --task sudoku takes no --curriculum, no --sampler difficulty"
+        )
 
 
 def task_flags(task):
@@ -176,11 +187,13 @@ def find_device(name):
 
 
 def make_task(flags, device="cpu"):
+    """The task of a run; ValueError for sizes that cannot work."""
     chosen = {name: getattr(flags, name) for name in task_flags(flags.task)}
     return TASKS[flags.task](seed=flags.seed, device=device, **chosen)
 
 
 def make_model(flags, task):
+    """The untrained model of a run; ValueError for sizes that cannot work."""
     torch.manual_seed(stream(flags.seed, "weights"))
     chosen = {f.name: getattr(flags, f.name) for f in fields(Config) if hasattr(flags, f.name)}
     chosen.update(vocab_size=task.vocab_size, block_size=task.block_size, causal=task.causal)
@@ -221,14 +234,11 @@ def compute_loss(flags, model, batch, loops):
 
 
 @torch.no_grad()
-def evaluate(model, task, flags, split):
-    """{difficulty: accuracy} on fresh questions of a split, at the most loops that training would give them."""
-    wanted = range(1, task.max_difficulty + 1)
-    if not task.grows:
-        wanted = sorted(set(task.bank[split]["difficulty"].tolist()))
+def evaluate(model, task, flags, split, size=None):
+    """{difficulty: accuracy} on the same questions of a split each time, at the most loops of training."""
     result = {}
-    for difficulty in wanted:
-        batch = task.batch(split, 0, flags.eval_size, difficulty)
+    for difficulty in task.difficulties(split):
+        batch = task.batch(split, 0, size or flags.eval_size, difficulty)
         loops = difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else flags.loops
         result[difficulty] = task.check(batch, model(batch.tokens, loops).argmax(-1)).float().mean().item()
     return result
@@ -236,12 +246,11 @@ def evaluate(model, task, flags, split):
 
 def trained_loops(flags, task):
     """The mean and the largest loop count that training asks for, all difficulties open."""
+    drawn = [sample_loops(flags, task.batch("train", step, 500).difficulty, step) for step in range(8)]
+    largest = flags.loops * (2 if flags.sampler == "poisson" else 1)
     if flags.sampler == "difficulty":
-        low, high = flags.lead + 1, flags.lead + task.max_difficulty
-        return dict(mean=(low + high + flags.slack) / 2, largest=high + flags.slack)
-    if flags.sampler == "uniform":
-        return dict(mean=(1 + flags.loops) / 2, largest=flags.loops)
-    return dict(mean=flags.loops, largest=flags.loops * (2 if flags.sampler == "poisson" else 1))
+        largest = task.max_difficulty + flags.lead + flags.slack
+    return dict(mean=round(torch.cat(drawn).float().mean().item(), 1), largest=largest)
 
 
 def learning_rate(flags, step):
@@ -269,45 +278,42 @@ def save(path, state):
 
 
 def load_run(folder, device="cpu"):
-    """The flags, the task and the checkpoint of a run folder; bad ones end the program with one line."""
+    """The flags, task, model and checkpoint of a run folder; bad ones end the program with one line."""
     folder = Path(folder)
+    path = folder / "config.json"
     try:
-        flags = argparse.Namespace(**json.loads((folder / "config.json").read_text()))
+        flags = argparse.Namespace(**json.loads(path.read_text()))
         task = make_task(flags, device)
-    except FileNotFoundError:
-        fail(f"{folder} is not a run folder: it has no config.json")
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        fail(f"{folder}/config.json is not the config of a run: {error}")
-    path = folder / "checkpoint.pt"
-    try:
+        model = make_model(flags, task).to(device)
+        path = folder / "checkpoint.pt"
         with warnings.catch_warnings():  # of what foreign files may hold; the line below says enough
             warnings.simplefilter("ignore")
             checkpoint = torch.load(path, map_location=device, weights_only=True)  # never unpickles foreign objects
-        checkpoint["step"], checkpoint["model"], checkpoint["optimizer"]
-    except FileNotFoundError:
-        fail(f"{folder} has no checkpoint.pt yet")
-    except Exception as error:  # whatever a truncated, corrupted or foreign file makes PyTorch raise
-        fail(f"{path} is not a checkpoint of this program ({type(error).__name__}); it may be truncated or foreign")
-    return flags, task, checkpoint
+        model.load_state_dict(checkpoint["model"])
+        checkpoint["step"], checkpoint["level"], checkpoint["mastery"], checkpoint["optimizer"], checkpoint["ema"]
+    except OSError as error:
+        fail(f"{folder} is not the folder of a run: {path.name}: {error.strerror}")
+    except Exception as error:  # whatever a file that is cut short, damaged or foreign can raise
+        kind = "config" if path.name == "config.json" else "checkpoint"
+        fail(f"{path} is not a {kind} of this program, or damaged ({type(error).__name__})")
+    return flags, task, model, checkpoint
 
 
 def load_model(folder, device="cpu"):
     """A trained run, ready to be asked: (model, task, flags). The averaged weights, where the run kept any."""
-    flags, task, checkpoint = load_run(folder, device)
-    model = make_model(flags, task).to(device).eval()
-    try:
-        model.load_state_dict(checkpoint["ema"] or checkpoint["model"])
-    except (RuntimeError, KeyError) as error:
-        fail(f"{folder}/checkpoint.pt does not fit its config.json: {str(error).splitlines()[0]}")
-    return model, task, flags
+    flags, task, model, checkpoint = load_run(folder, device)
+    if checkpoint["step"] < flags.steps:
+        print(f"note: {folder} stopped at step {checkpoint['step']} of {flags.steps}", file=sys.stderr)
+    model.load_state_dict(checkpoint["ema"] or checkpoint["model"])
+    return model.eval(), task, flags
 
 
 def resume(flags, given):
     """Take over the flags of the run in the folder, unless those given by hand contradict them; its checkpoint."""
-    saved, _, checkpoint = load_run(flags.out, find_device(flags.device))
-    for name in sorted(given - set(NOT_SAVED)):
-        if getattr(saved, name) != getattr(flags, name):
-            fail(f"--{name} {getattr(flags, name)} contradicts the run in {flags.out}: {getattr(saved, name)} there")
+    saved, _, _, checkpoint = load_run(flags.out)
+    both = [(n, getattr(flags, n), getattr(saved, n, None)) for n in sorted(given - set(NOT_SAVED))]
+    if wrong := [f"--{name} {mine} (there: {theirs})" for name, mine, theirs in both if mine != theirs]:
+        fail(f"the run in {flags.out} has other flags than {', '.join(wrong)}")
     vars(flags).update(vars(saved))
     return checkpoint
 
@@ -319,8 +325,10 @@ def open_folder(flags):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not flags.overwrite:
             fail(f"{folder} exists and is not empty: choose another --out, or --resume it, or --overwrite it")
-        for name in ("checkpoint.pt", "curve.png"):
+        for name in ("checkpoint.pt", "curve.png", "depth.json", "depth.png", "think.json", "think.png"):
             (folder / name).unlink(missing_ok=True)
+        if (folder / "control" / "config.json").exists():  # the control of another run
+            shutil.rmtree(folder / "control")
         saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
         (folder / "config.json").write_text(json.dumps(saved, indent=1))
         (folder / "metrics.jsonl").write_text("")
@@ -330,7 +338,7 @@ def open_folder(flags):
 
 def forget_after(metrics, step):
     """Drop the lines that a run wrote after its last checkpoint, and a last one that was cut in half."""
-    lines = metrics.read_text().splitlines(keepends=True)
+    lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
     metrics.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))
 
 
@@ -358,25 +366,21 @@ def draw_curve(folder):
 # The run
 
 
-def start_control(flags, task, argv):
+def start_control(flags, task):
     """
-    The untied control, trained beside the run in a process of its own: as many distinct layers as the longest think of
-    the looped model, all of them always used. Pre-norm, which suits an untied stack better than post-norm.
+    The untied control, trained beside the run in a process of its own, on the same data: as many distinct layers as
+    the longest think of the looped model, all of them always used, pre-norm, which suits it better (results/LOG.md).
     """
-    longest = trained_loops(flags, task)["largest"]
-    argv = [a for a in argv if a != "--control"]
-    argv += [
-        "--no-tied",
-        "--sampler",
-        "fixed",
-        "--loops",
-        str(longest),
-        "--norm",
-        "pre",
-        "--threads",
-        str(flags.threads),
-    ]
-    return subprocess.Popen([sys.executable, __file__, *argv, "--out", f"{flags.out}/control", "--bar", "1"])
+    folder = Path(flags.out, "control")
+    control = {**vars(flags), "tied": False, "sampler": "fixed", "loops": trained_loops(flags, task)["largest"]}
+    control.update(norm="pre", backprop_loops=0, out=str(folder), control=False, bar=1)
+    control.update(resume=flags.resume and (folder / "checkpoint.pt").exists(), overwrite=False)
+    foreign = {name for each in TASKS for name in task_flags(each)} - set(task_flags(flags.task))
+    argv = [sys.executable, str(Path(__file__).resolve())]
+    for name, value in control.items():
+        if name not in foreign:
+            argv += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+    return subprocess.Popen(argv)
 
 
 def train(flags, task, model, checkpoint=None):
@@ -402,9 +406,14 @@ def train(flags, task, model, checkpoint=None):
         )
         save(folder / "checkpoint.pt", {**state, "ema": averaged.state_dict() if averaged else None})
 
-    result, stopped = {}, []
-    for number in (signal.SIGINT, signal.SIGTERM):  # finish the step, save, leave
-        signal.signal(number, lambda *_: stopped.append("interrupted"))
+    result, stopped, done = {}, [], first
+
+    def finish_step_and_stop(number, _):
+        if stopped:  # asked twice: at once
+            raise KeyboardInterrupt
+        stopped.append("interrupted")
+
+    handlers = {number: signal.signal(number, finish_step_and_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     bar = tqdm(total=flags.steps, initial=first, position=flags.bar, desc=folder.name, mininterval=0.5)
     for step in range(first, flags.steps):
         for group in optimizer.param_groups:
@@ -413,20 +422,20 @@ def train(flags, task, model, checkpoint=None):
         loops = sample_loops(flags, batch.difficulty, step)
         torch.manual_seed(stream(flags.seed, "noise", step))  # for state_init="noise"
         loss, prediction = compute_loss(flags, model, batch, loops)
-        if not math.isfinite(loss.item()):
-            bar.close()
-            saved = (folder / "checkpoint.pt").exists()
-            good = f"the last good checkpoint is {folder}/checkpoint.pt" if saved else "there is no checkpoint yet"
-            fail(
-                f"the loss is {loss.item()} at step {step}; {good}. Try a lower --lr or --clip, or --norm post", code=1
-            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
+        if not math.isfinite(loss.item() + gradient.item()):
+            bar.close()
+            saved = (folder / "checkpoint.pt").exists()
+            good = f"the last good checkpoint is {folder}/checkpoint.pt" if saved else "there is no checkpoint yet"
+            what = f"the loss is {loss.item()} and its gradient {gradient.item()} at step {step}"
+            fail(f"{what}; {good}. Try a lower --lr or --clip, or another --norm", code=1)
         optimizer.step()
         if averaged:
+            keep = min(flags.ema, (1 + step) / (10 + step))  # the first weights are soon forgotten
             for average, p in zip(averaged.parameters(), model.parameters()):
-                average.lerp_(p, 1 - flags.ema)
+                average.lerp_(p, 1 - keep)
 
         right = task.check(batch, prediction).float()
         hardest = right[batch.difficulty >= level]
@@ -450,11 +459,15 @@ def train(flags, task, model, checkpoint=None):
         if flags.minutes and time.time() - began > 60 * flags.minutes:
             stopped.append(f"stopped after {flags.minutes} minutes")
         if stopped and done < flags.steps:
-            bar.close()
             save_at(done)
-            print(f"{stopped[0]} at step {done}; continue with: python train.py --out {folder} --resume")
-            return None
+            break
     bar.close()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    if stopped and done < flags.steps:
+        again = f"python train.py --out {folder} --resume{' --control' if flags.control else ''}"
+        print(f"{stopped[0]} at step {done}; continue with: {again}")
+        return None
     draw_curve(folder)
     minutes, parameters = (time.time() - began) / 60, sum(p.numel() for p in model.parameters())
     print(f"{folder}: {flags.steps} steps in {minutes:.1f} minutes on {device}, {parameters:,} parameters")
@@ -463,7 +476,6 @@ def train(flags, task, model, checkpoint=None):
 
 
 def main(argv=None):
-    argv = sys.argv[1:] if argv is None else argv
     flags, given = parse_flags(argv)
     checkpoint = resume(flags, given) if flags.resume else None
     if flags.control and not flags.threads:
@@ -471,26 +483,32 @@ def main(argv=None):
     if flags.threads:
         torch.set_num_threads(flags.threads)
     device = find_device(flags.device)
-    try:
-        task = make_task(flags, device)
-        model = make_model(flags, task).to(device)
-        evaluate(
-            model, task, argparse.Namespace(**{**vars(flags), "eval_size": 1}), "val"
-        )  # what cannot run says so now
-    except ValueError as error:
-        fail(str(error))
+    task = make_task(flags, device)
+    model = make_model(flags, task).to(device)
+    evaluate(model, task, flags, "val", size=1)  # what cannot run says so before a folder is made
     if not flags.resume:
         open_folder(flags)
-    control = start_control(flags, task, argv) if flags.control else None
+    control = start_control(flags, task) if flags.control else None
     result = None
     try:
         result = train(flags, task, model, checkpoint)
     finally:
         if control and result is None:
-            control.terminate()  # it saves and leaves, too
-    if control and control.wait():
-        raise SystemExit(control.returncode)
+            control.terminate()  # it saves and leaves, too (on Windows it only leaves)
+        code = control.wait() if control else 0
+    if code:
+        raise SystemExit(code)
+
+
+def run(main):
+    """Call main; what the user can mend ends the program with one line and exit code 2, Ctrl-C with 130."""
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        fail("interrupted", code=130)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import analyze
+import train
 from looped import Config, LoopedGPT
 from train import load_model, main
 
@@ -22,16 +23,15 @@ def runs(tmp_path_factory):
     main(["--task", "multihop", "--hops", "2", *TINY, *more, "--out", str(folder / "hops/control")])
     main(["--task", "multihop", "--hops", "2", *TINY, "--seed", "1", "--out", str(folder / "other")])
     main(["--task", "addition", "--digits", "3", *TINY, "--out", str(folder / "digits")])
-    import os
-
-    os.chdir(folder)
-    main(["--task", "sudoku", "--puzzles", "500", *TINY, "--out", str(folder / "boards")])
-    return folder
+    with pytest.MonkeyPatch.context() as monkeypatch:  # the bank of puzzles is kept in the working directory
+        monkeypatch.chdir(folder)
+        main(["--task", "sudoku", "--puzzles", "500", *TINY, "--out", str(folder / "boards")])
+        yield folder
 
 
 def run(monkeypatch, *argv):
     monkeypatch.setattr(sys, "argv", ["analyze.py", *map(str, argv)])
-    analyze.main()
+    train.run(analyze.main)
 
 
 def test_depth_writes_the_promised_keys_and_true_numbers(runs, monkeypatch, capsys):
@@ -59,7 +59,7 @@ def test_depth_writes_the_promised_keys_and_true_numbers(runs, monkeypatch, caps
 
 
 def test_depth_averages_over_seeds(runs, monkeypatch):
-    run(monkeypatch, "depth", runs / "hops", runs / "other", "--loops", 4, "--examples", 20, "--device", "cpu")
+    run(monkeypatch, "depth", runs / "hops", runs / "other", "--loops", 8, "--examples", 20, "--device", "cpu")
     numbers = json.loads((runs / "hops/depth.json").read_text())
     one, two = (torch.tensor(found["accuracy"]) for found in numbers["by_run"])
     assert numbers["seeds"] == [0, 1] and torch.allclose(torch.tensor(numbers["accuracy"]), (one + two) / 2)
@@ -99,7 +99,11 @@ def test_cost_counts_the_flops_that_the_shapes_imply(runs, monkeypatch):
 @pytest.mark.parametrize(
     "argv, words",
     [
-        (["depth", "nowhere"], "not a run folder"),
+        (["depth", "nowhere"], "not the folder of a run"),
+        (["depth", "hops/config.json"], "Not a directory"),
+        (["depth", "hops", "hops"], "same seed"),
+        (["depth", "hops", "digits"], "differ"),
+        (["cost", "hops/control"], "untied"),
         (["dream", "hops"], "depth"),
         (["depth"], "runs"),
         (["depth", "hops", "--examples", "0"], "--examples"),

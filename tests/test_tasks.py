@@ -1,11 +1,14 @@
 """The tasks against plain Python: a follower of hops, int addition, a brute-force Sudoku solver."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 
-from tasks import IGNORE, TASKS, Addition, MultiHop, PHop, Sudoku, Task, read_puzzles
+import tasks
+import train
+from tasks import IGNORE, TASKS, Addition, MultiHop, PHop, Sudoku, read_puzzles
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +74,17 @@ def test_splits_are_disjoint(task):
         train, val, test = ({q for q in each if q[2] != task.pad} for each in (train, val, test))
     assert len(train) > 150 and len(val) > 40 and len(test) > 40
     assert not train & val and not train & test and not val & test
+    for split in ("train", "val", "test"):
+        batch = task.batch(split, 3, 100)
+        assert isinstance(task, Sudoku) or task.belongs(batch.tokens, split).all()
+
+
+def test_splits_of_a_small_world_share_no_question():
+    tiny = Addition(digits=1)
+    train, test = (
+        {tuple(q) for step in range(20) for q in tiny.batch(s, step, 100).tokens.tolist()} for s in ("train", "test")
+    )
+    assert len(train) > 60 and len(test) > 4 and not train & test
 
 
 def test_splits_do_not_depend_on_the_seed(task, banks):
@@ -360,19 +374,17 @@ def test_files_that_hold_no_puzzles_say_so(tmp_path):
         Sudoku("3x3", file=tmp_path / "twice.txt")
 
 
-def test_a_task_of_twenty_lines_needs_nothing_else():
-    class Parity(Task):
-        vocab_size, block_size, max_difficulty = 2, 8, 8
-
-        def question(self, generator, difficulty):
-            bits = torch.randint(2, (len(difficulty), int(difficulty.max())), generator=generator)
-            return bits.masked_fill(torch.arange(bits.shape[1]) >= difficulty[:, None], 0)
-
-        def answer(self, tokens):
-            return tokens.cumsum(1) % 2
-
-        def measure(self, tokens):
-            return torch.full_like(tokens[:, 0], tokens.shape[1])
-
-    batch = Parity().batch("train", 0, 16, 8)
-    assert Parity().check(batch, batch.targets).all()
+def test_the_task_that_the_readme_writes_trains(tmp_path, monkeypatch):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    code = next(block for block in readme.split("```") if block.startswith("python\nclass Parity"))[len("python") :]
+    names = dict(vars(tasks))
+    exec(code, names)
+    parity = names["Parity"]
+    batch = parity().batch("test", 0, 50)
+    for tokens, targets in zip(batch.tokens.tolist(), batch.targets.tolist()):
+        bits = [token for token in tokens if token < 2]
+        assert targets[: len(bits)] == [sum(bits[: i + 1]) % 2 for i in range(len(bits))]
+    monkeypatch.setitem(TASKS, "parity", parity)
+    monkeypatch.setitem(train.CHOICES, "task", (*TASKS, "parity"))
+    tiny = "--steps 2 --batch 8 --eval_size 8 --n_embd 16 --n_head 2 --device cpu".split()
+    train.main(["--task", "parity", *tiny, "--out", str(tmp_path / "run")])

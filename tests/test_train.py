@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,21 +14,21 @@ import pytest
 import torch
 
 import train
-from train import load_model, main, parse_flags, sample_loops
+from train import load_model, parse_flags, sample_loops
 
 ROOT = Path(__file__).parent.parent
 TINY = "--steps 6 --batch 8 --eval_every 3 --eval_size 8 --n_embd 16 --n_head 2 --warmup 2 --device cpu".split()
 TASK_FLAGS = dict(multihop=[], phop=["--length", "8"], addition=["--digits", "3"], sudoku=["--puzzles", "300"])
 
 
+def main(argv):
+    train.run(lambda: train.main(argv))
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """Every run in a folder of its own, with the signal handlers put back behind it."""
+    """Every run in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def command(*argv, **options):
@@ -116,7 +117,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice(capsys, monkeypatch):
         main(["--task", "multihop", *TINY, "--out", "run"])
     error = capsys.readouterr().err.splitlines()[-1]
     assert stop.value.code == 1
-    assert "loss is nan at step 4" in error and "run/checkpoint.pt" in error and "--lr" in error
+    assert "loss is nan" in error and "at step 4" in error and "run/checkpoint.pt" in error and "--lr" in error
     assert torch.load("run/checkpoint.pt", weights_only=True)["step"] == 3
 
 
@@ -169,8 +170,15 @@ def test_a_save_that_fails_leaves_the_last_good_checkpoint(monkeypatch, capsys):
         (["--task", "phop", "--position", "grid"], "grid"),
         (["--loss", "every"], "--per batch"),
         (["--out", "used"], "--resume"),
-        (["--out", "nowhere", "--resume"], "not a run folder"),
-        (["--out", "finished", "--resume", "--n_embd", "64", "--lr", "0.5"], "--lr 0.5 contradicts"),
+        (["--out", "nowhere", "--resume"], "not the folder of a run"),
+        (["--out", "finished", "--resume", "--n_embd", "64", "--lr", "0.5"], "--lr 0.5 (there: 0.003), --n_embd 64"),
+        (["--out", "finished/config.json", "--resume"], "Not a directory"),
+        (["--out", "finished", "--resume", "--overwrite"], "choose one"),
+        (["--loss", "every", "--per", "batch", "--backprop_loops", "2"], "--backprop_loops"),
+        (["--task", "sudoku", "--curriculum"], "--curriculum"),
+        (["--task", "sudoku", "--puzzles", "3"], "at least 50"),
+        (["--task", "phop", "--hops", "40"], "length"),
+        (["--entities", "4", "--relations", "1", "--hops", "2"], "no val question"),
         (["--out", "finished/config.json"], "cannot write"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -214,6 +222,7 @@ def test_checkpoints_that_are_none_are_refused_and_never_executed(damage, capsys
             call()
         error = capsys.readouterr().err
         assert stop.value.code == 2 and error.count("\n") == 1 and "checkpoint" in error
+    assert metrics("run")
     assert not Path("exploded").exists()
 
 
@@ -253,4 +262,10 @@ def test_the_control_is_untied_and_as_deep_as_the_longest_think():
     looped, _, _ = load_model("run")
     control, _, flags = load_model("run/control")
     assert not control.config.tied and len(control.core) == 2 + flags.slack
-    assert control.config.n_embd == looped.config.n_embd
+    assert control.config.n_embd == looped.config.n_embd and control.config.norm == "pre"
+    assert (flags.sampler, flags.seed, flags.hops) == ("fixed", 0, 2)
+    shutil.rmtree("run/control")
+    again = command("--control", "--resume", "--out", "run")  # a run is finished, its control was lost: made anew
+    assert again.returncode == 0 and Path("run/control/checkpoint.pt").exists(), again.stderr
+    main(["--task", "multihop", "--seed", "1", *TINY, "--out", "run", "--overwrite"])
+    assert not Path("run/control").exists()  # it belonged to another world
