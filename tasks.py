@@ -337,7 +337,10 @@ class Sudoku(Task):
     """
     Complete a board: each row, column and box holds each digit once. 2x2, 2x3 and 3x3 boxes make 4x4, 6x6 and 9x9.
 
-        "1.3. ..1. .1.. ..4."       show() of a 4x4 board, row by row; tokens: 0 for a blank, else the digit
+        3 . . .      3 2 4 1
+        . 4 . .      1 4 2 3     as show() prints a question and its answer; tokens, row by row: 0 for a blank, or the
+        4 . 1 .      4 3 1 2     digit
+        . 1 . .      2 1 3 4
 
     Every puzzle has one solution. Difficulty: rounds of propagation, each of which fills in all naked and hidden
     singles at once; puzzles that singles do not solve need search and have difficulty SEARCH. They come only with
@@ -364,8 +367,7 @@ class Sudoku(Task):
         self.coordinates = tuple((r, c, r // rows * rows + c // columns) for r, c in where)
         axes = torch.tensor(self.coordinates).T  # (3, cells)
         self.units = torch.stack([axis == i for axis in axes for i in range(n)]).float()  # (3n, cells)
-        bank = self.file_bank(file) if file else self.load_bank(Path(cache), puzzles)
-        self.bank = bank
+        self.bank = self.file_bank(file) if file else self.load_bank(Path(cache), puzzles)
         self.max_difficulty = int(self.bank["train"]["difficulty"].max())
 
     # ---- one round of logic, on whole batches of boards (N, cells) with 0 for blanks

@@ -355,9 +355,8 @@ def draw_curve(folder):
         right.plot(steps, [row["val"][difficulty] for row in rows], ".-", color=color, label=difficulty)
     right.set(xlabel="step", ylabel="accuracy (val split)", ylim=(-0.02, 1.02))
     right.legend(title="difficulty", fontsize="small")
-    figure.suptitle(
-        f"{folder}: {min(rows[-1]['val'].values()):.2f} on the hardest trained difficulty after {steps[-1]} steps"
-    )
+    lowest = min(rows[-1]["val"].values())
+    figure.suptitle(f"{folder}: at least {lowest:.2f} on every trained difficulty after {steps[-1]} steps")
     figure.savefig(folder / "curve.png", dpi=120)
     plt.close(figure)
 
@@ -401,10 +400,9 @@ def train(flags, task, model, checkpoint=None):
         forget_after(folder / "metrics.jsonl", first)
 
     def save_at(step):
-        state = dict(
-            step=step, level=level, mastery=mastery, model=model.state_dict(), optimizer=optimizer.state_dict()
-        )
-        save(folder / "checkpoint.pt", {**state, "ema": averaged.state_dict() if averaged else None})
+        state = dict(step=step, level=level, mastery=mastery, model=model.state_dict())
+        state.update(optimizer=optimizer.state_dict(), ema=averaged.state_dict() if averaged else None)
+        save(folder / "checkpoint.pt", state)
 
     result, stopped, done = {}, [], first
 
@@ -446,9 +444,8 @@ def train(flags, task, model, checkpoint=None):
 
         done = step + 1
         now = dict(loss=loss.item(), right=right.mean().item(), loops=loops.float().mean().item(), level=level)
-        bar.set_postfix_str(
-            "loss {loss:.3f}, right {right:.2f}, {loops:.1f} loops, difficulty to {level}".format(**now), False
-        )
+        shown = "loss {loss:.3f}, right {right:.2f}, {loops:.1f} loops, difficulty to {level}"
+        bar.set_postfix_str(shown.format(**now), refresh=False)
         bar.update()
         if done % flags.eval_every == 0 or done == flags.steps:
             result = evaluate(averaged or model, task, flags, "val")

@@ -300,6 +300,15 @@ def test_batches_hold_only_grids_of_their_split(six):
     assert six.solved(six.truth(batch)).all()
 
 
+def test_sudoku_shows_what_its_docstring_promises(banks):
+    task, lines = make("sudoku", banks), [line.split() for line in Sudoku.__doc__.splitlines() if line.count(" . ")]
+    board = torch.tensor([int(c.replace(".", "0")) for line in lines for c in line[:4]])
+    grid = torch.tensor([int(c) for line in lines for c in line[4:8]])
+    assert solutions(board.tolist(), "2x2") == [tuple(grid.tolist())]
+    assert task.show(board).splitlines() == [" ".join(line[:4]) for line in lines]
+    assert task.show(board, grid).splitlines() == [" ".join(line[4:8]) for line in lines]
+
+
 def test_any_valid_completion_is_right_whatever_the_file_had_in_mind(tmp_path):
     completions = solutions([1, 2, 3, 4, 3, 4, 1, 2] + [0] * 8, "2x2")
     (tmp_path / "open.txt").write_text(f"12343412........ {''.join(map(str, completions[0]))}\n")
