@@ -4,6 +4,7 @@ into the run folder.
 
     depth   accuracy over difficulty x loops, against the untied control
     think   what the model would answer after each loop, for one question of each of a few difficulties
+    solve   the puzzles of a file (--file), by a Sudoku model
     cost    parameters, FLOPs, milliseconds and memory over loops, against an untied stack
 """
 
@@ -20,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from looped import LoopedGPT
-from tasks import IGNORE
+from tasks import IGNORE, Batch, Sudoku
 from train import compute_loss, fail, find_device, load_model, run, task_flags, trained_loops
 
 matplotlib.use("Agg")
@@ -265,6 +266,46 @@ def think(runs, folder, args):
 
 
 # -----------------------------------------------------------------------------
+# solve
+
+
+@torch.no_grad()
+def solve(runs, folder, args):
+    """Every puzzle of a file once: the share of boards right after each loop, those that need search apart."""
+    model, task, flags = load_model(runs[0], args.device)
+    if not isinstance(task, Sudoku) or not args.file:
+        fail("solve wants the run of a Sudoku model and --file PUZZLES")
+    bank, loops = Sudoku(task.box, file=args.file).bank["test"], args.loops or 8 * flags.loops
+    right = []  # (loops, part) of each part of the file
+    for part in tqdm(bank["puzzle"].split(256), desc=f"solving {args.file}", leave=False):
+        part = part.to(next(model.parameters()).device)
+        batch = Batch(part, torch.full_like(part, IGNORE), None)
+        states = model.states(part, loops)
+        next(states)  # before the first loop
+        right.append(torch.stack([task.check(batch, model.readout(h).argmax(-1)) for h in states]).cpu())
+    right = torch.cat(right, dim=1).float()
+    search = bank["difficulty"] == task.SEARCH
+    kinds = {"solved by singles": ~search, "need search": search}
+    numbers = dict(
+        file=Path(args.file).name, seeds=[flags.seed], loops=list(range(1, loops + 1)), trained_loops=flags.loops
+    )
+    figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
+    for (name, rows), color in zip(kinds.items(), (BLUE, ORANGE)):
+        numbers[name] = dict(puzzles=int(rows.sum()), boards=right[:, rows].mean(1).tolist() if rows.any() else None)
+        if rows.any():
+            axis.plot(numbers["loops"], numbers[name]["boards"], color=color, label=f"{rows.sum()} puzzles, {name}")
+            final = ", ".join(
+                f"{numbers[name]['boards'][n - 1]:.3f} at {n}" for n in sorted({min(flags.loops, loops), loops})
+            )
+            print(f"{rows.sum()} puzzles, {name}: boards right {final} loops")
+    axis.axvline(flags.loops, color="k", lw=0.8, ls="--")
+    axis.set(xlabel="loops (dashed: training)", ylabel="boards right", ylim=(-0.03, 1.03), xscale="log")
+    axis.legend()
+    axis.set_title(f"{numbers['file']}: {right[-1].mean():.2f} of the boards right after {loops} loops (1 seed)")
+    write(folder, "solve", figure, numbers)
+
+
+# -----------------------------------------------------------------------------
 # cost
 
 
@@ -350,7 +391,7 @@ def cost(runs, folder, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
-    kinds = dict(depth=depth, think=think, cost=cost)
+    kinds = dict(depth=depth, think=think, solve=solve, cost=cost)
     parser.add_argument("what", choices=kinds)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders; depth averages over several (seeds)")
     parser.add_argument(
@@ -360,6 +401,7 @@ def main():
     parser.add_argument(
         "--factor", type=float, default=6, help="depth: hardest difficulty, in multiples of the trained (default 6)"
     )
+    parser.add_argument("--file", default="", help="solve: one puzzle a line, digits with . or 0 for blanks")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
     args = parser.parse_args()
     if args.loops < 0 or args.examples < 1:

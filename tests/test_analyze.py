@@ -78,6 +78,24 @@ def test_think_shows_the_answer_after_each_loop(runs, monkeypatch, name, capsys)
     assert (runs / name / "think.png").stat().st_size > 10_000 and capsys.readouterr().out
 
 
+def test_solve_asks_every_puzzle_of_a_file_once(runs, monkeypatch, capsys):
+    model, task, _ = load_model(runs / "boards")
+    puzzles = task.bank["test"]["puzzle"][:20]
+    lines = "\n".join("".join(map(str, puzzle)) for puzzle in puzzles.tolist())
+    (runs / "puzzles.txt").write_text("# twenty puzzles\n" + lines.replace("0", "."))
+    run(monkeypatch, "solve", runs / "boards", "--file", runs / "puzzles.txt", "--loops", 3, "--device", "cpu")
+    numbers = json.loads((runs / "boards/solve.json").read_text())
+    assert numbers["solved by singles"]["puzzles"] == 20 and numbers["need search"]["boards"] is None
+    answers = torch.where(puzzles > 0, puzzles, model(puzzles, 3).argmax(-1))
+    assert numbers["solved by singles"]["boards"][2] == pytest.approx(task.solved(answers).float().mean().item())
+    assert "20 puzzles" in capsys.readouterr().out
+    (runs / "puzzles.txt").write_text(lines[:15])
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "solve", runs / "boards", "--file", runs / "puzzles.txt")
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1 and "line 1: 15 characters" in error
+
+
 def test_cost_counts_the_flops_that_the_shapes_imply(runs, monkeypatch):
     run(monkeypatch, "cost", runs / "hops", "--device", "cpu")
     numbers = json.loads((runs / "hops/cost.json").read_text())
@@ -104,6 +122,7 @@ def test_cost_counts_the_flops_that_the_shapes_imply(runs, monkeypatch):
         (["depth", "hops", "hops"], "same seed"),
         (["depth", "hops", "digits"], "differ"),
         (["cost", "hops/control"], "untied"),
+        (["solve", "hops", "--file", "any"], "Sudoku"),
         (["dream", "hops"], "depth"),
         (["depth"], "runs"),
         (["depth", "hops", "--examples", "0"], "--examples"),
