@@ -274,8 +274,8 @@ class LoopedGPT(nn.Module):
         layers = self.core if self.config.tied else self.core[t * n : (t + 1) * n]
         h = self.stack(("core", t), layers, self.inject(h, e), geometry, cache)
         if self.config.reembed:  # embeddings are normalised, not their mixture: an undecided prediction adds little
-            directions = F.normalize(self.embed.weight) * self.config.n_embd**0.5
-            h = h + self.reembed_gate * (self.head(h).softmax(-1) @ directions)
+            mixture = self.head(h).softmax(-1) @ F.normalize(self.embed.weight)
+            h = h + self.reembed_gate * (mixture * self.config.n_embd**0.5)
         return h
 
     def states(self, tokens, loops=None):
