@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,7 +40,8 @@ def write(folder, name, figure, numbers):
     """NAME.png and NAME.json into the run folder."""
     try:
         figure.savefig(folder / f"{name}.png", dpi=150)
-        (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1))
+        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in numbers.items()]
+        (folder / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     except OSError as error:
         fail(f"cannot write to {folder}: {error.strerror}")
     plt.close(figure)
@@ -68,7 +70,7 @@ def accuracy_by_loop(model, task, split, difficulty, loops, examples, step=0):
     batch = task.batch(split, step, examples, difficulty)
     states = model.states(batch.tokens, loops)
     next(states)  # before the first loop
-    return [task.check(batch, model.readout(h).argmax(-1)).float().mean().item() for h in states]
+    return [task.check(batch, model.readout(h).argmax(-1)).sum().item() / examples for h in states]
 
 
 def measure_depth(folder, args):
@@ -119,7 +121,7 @@ def depth(runs, folder, args):
         fail("two of these runs have the same seed")
 
     def mean(key):
-        return torch.tensor([found[key] for found in each]).mean(0).tolist()
+        return np.mean([found[key] for found in each], axis=0).round(5).tolist()
 
     for key in ("accuracy", "accuracy_at_trained_loops", "accuracy_at_best_loops"):
         numbers[key] = mean(key)

@@ -240,7 +240,8 @@ def evaluate(model, task, flags, split, size=None):
     for difficulty in task.difficulties(split):
         batch = task.batch(split, 0, size or flags.eval_size, difficulty)
         loops = difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else flags.loops
-        result[difficulty] = task.check(batch, model(batch.tokens, loops).argmax(-1)).float().mean().item()
+        right = task.check(batch, model(batch.tokens, loops).argmax(-1))
+        result[difficulty] = right.sum().item() / len(right)
     return result
 
 
