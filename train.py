@@ -95,7 +95,7 @@ NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out
 CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3, lr=3e-3, steps=2500),
     phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2000),
-    addition=dict(loops=12, lead=2),
+    addition=dict(loops=12, lead=2, steps=4500),
     sudoku=dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
 )
 GPU = dict(
