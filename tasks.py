@@ -415,9 +415,9 @@ class Sudoku(Task):
     def fill(self, number, generator):
         """Random full grids (number, cells): guess where few digits fit, propagate, restart the boards that break."""
         boards = torch.zeros(number, self.n**2, dtype=torch.long)
-        open_ = torch.arange(number)
-        while len(open_):
-            now = boards[open_]
+        unfinished = torch.arange(number)
+        while len(unfinished):
+            now = boards[unfinished]
             fits = self.candidates(now)
             choices = fits.sum(2).float().masked_fill(now > 0, torch.inf)
             cell = (choices + torch.rand(choices.shape, generator=generator)).argmin(1)
@@ -425,8 +425,8 @@ class Sudoku(Task):
             now[range(len(now)), cell] = digit
             now = self.propagate(now)[0]
             now[self.broken(now)] = 0
-            boards[open_] = now
-            open_ = open_[~self.solved(now)]
+            boards[unfinished] = now
+            unfinished = unfinished[~self.solved(now)]
         return boards
 
     def dig(self, grids, generator, bar):
