@@ -94,7 +94,7 @@ NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out
 # What a task's run needs other than the defaults above, chosen on the val split.
 CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3, lr=3e-3, steps=2500),
-    phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2000),
+    phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2600),
     addition=dict(loops=12, lead=2, steps=4500),
     sudoku=dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
 )
