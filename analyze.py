@@ -94,7 +94,8 @@ def measure_depth(folder, args):
         test = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
         best = val.index(max(val))  # the fewest loops among the best
         if difficulty is None:  # the mixture that training draws from
-            found["mixture"] = dict(best_loops=best + 1, accuracy=test[best])
+            as_trained = test[min(trained["largest"], loops) - 1]
+            found["mixture"] = dict(best_loops=best + 1, accuracy=test[best], accuracy_at_trained_loops=as_trained)
             continue
         found["accuracy"].append(test)
         found["best_loops"].append(best + 1)
@@ -135,8 +136,12 @@ def depth(runs, folder, args):
         trained, best = numbers["accuracy_at_trained_loops"][i], numbers["accuracy_at_best_loops"][i]
         control = f"{numbers['control'][i]:.3f}" if numbers["control"] else "-"
         print(f"{name.split()[0]:>22}   {trained:>20.3f}   {best:>10.3f} at {chosen:<12}   {control:>14}")
-    mixture = [f"{found['mixture']['accuracy']:.3f} at {found['mixture']['best_loops']} loops" for found in each]
-    print(f"{'mixture of training':>22}   {', '.join(mixture)}")
+    for found in each:
+        mixture = found["mixture"]
+        text = (
+            f"{mixture['accuracy_at_trained_loops']:>20.3f}   {mixture['accuracy']:>10.3f} at {mixture['best_loops']}"
+        )
+        print(f"{'mixture of training':>22}   {text} (seed {found['seed']})")
     write(folder, "depth", draw_depth(numbers), numbers)
 
 
