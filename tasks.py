@@ -13,6 +13,7 @@ to exactly one of the splits train, val and test, whatever the seed. Nothing her
 import hashlib
 import math
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,7 +122,7 @@ class Task:
 
     def name_of(self, difficulty):
         """A difficulty in words."""
-        return f"{difficulty} {self.unit}"
+        return f"{difficulty} {self.unit if difficulty != 1 else re.sub(r's\b', '', self.unit, count=1)}"
 
     def truth(self, batch):
         """(B, T): what a perfect thinker has in mind at each position, IGNORE where that has no meaning."""
