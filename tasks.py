@@ -122,7 +122,8 @@ class Task:
 
     def name_of(self, difficulty):
         """A difficulty in words."""
-        return f"{difficulty} {self.unit if difficulty != 1 else re.sub(r's\b', '', self.unit, count=1)}"
+        unit = re.sub(r"s\b", "", self.unit, count=1) if difficulty == 1 else self.unit
+        return f"{difficulty} {unit}"
 
     def truth(self, batch):
         """(B, T): what a perfect thinker has in mind at each position, IGNORE where that has no meaning."""
