@@ -30,7 +30,7 @@ class Config:
     n_core: int = 1  # layers inside the loop
     n_coda: int = 0  # layers that run once, after the loop
     loops: int = 8  # loops when the call does not say; for an untied model, the loops it has layers for
-    tied: bool = True  # False: loops * n_core layers of their own, the control of equal compute
+    tied: bool = True  # False: loops * n_core layers of their own, the control of equal depth
     injection: str = "add"  # how e enters each loop: none | add | concat (Huginn 2025) | diagonal (Parcae 2026)
     norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm, see Block
     position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | learned | grid

@@ -1,8 +1,8 @@
 """
 What to think about: four generated tasks whose answers need serial steps.
 
-Every example knows its **difficulty**, the number of serial steps its answer needs: hops walked, places a carry
-travels, rounds of constraint propagation. Training up to difficulty D and asking for more is the experiment that the
+Every example knows its **difficulty**, the steps of its obvious serial solution: hops walked, places a carry travels,
+rounds of constraint propagation. (A model may find a shortcut: the analyses show whether it does.) Training up to difficulty D and asking for more is the experiment that the
 whole project is about.
 
 A task writes questions and, separately, answers them: `question` draws tokens without looking at any answer, `answer`
@@ -284,7 +284,6 @@ class Addition(Task):
     def question(self, generator, difficulty):
         B, n = len(difficulty), max(self.digits, int(difficulty.max()))
         a, b = torch.randint(10, (2, B, n), generator=generator)
-        # plant: a carry is born at `start` (sum > 9), handed on by sums of 9, and dies at the next place
         u, v = torch.rand((2, B, n), generator=generator)
         place, planted = torch.arange(n), (difficulty >= 0)[:, None]
         start = (torch.rand(B, generator=generator) * (n - difficulty + 1)).long()[:, None]

@@ -45,7 +45,7 @@ class Settings:
     resume: bool = False  # continue the run in the folder
     overwrite: bool = False  # start over in a folder that is not empty
     minutes: float = 0.0  # save and stop after this long, to be resumed (0: no limit)
-    control: bool = False  # beside it, train the untied control of equal compute in OUT/control
+    control: bool = False  # beside it, train an untied control as deep as the longest think, in OUT/control
     bar: int = 0  # line of the progress bar
 
     hops: int = 6  # multihop, phop: the most hops in training
@@ -91,7 +91,7 @@ LOWEST = dict(steps=1, batch=1, eval_every=1, eval_size=1)  # of any other numbe
 HIGHEST = dict(gate=1, min_lr=1, ema=0.99999, beta2=0.99999)
 NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out", "device")  # may differ on --resume
 
-# What a task's run needs other than the defaults above, chosen on the val split.
+# What a task's run needs other than the defaults above; results/LOG.md tells how it was chosen.
 CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3, lr=3e-3, steps=2500),
     phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2600),
