@@ -2,8 +2,8 @@
 What to think about: four generated tasks whose answers need serial steps.
 
 Every example knows its **difficulty**, the steps of its obvious serial solution: hops walked, places a carry travels,
-rounds of constraint propagation. (A model may find a shortcut: the analyses show whether it does.) Training up to difficulty D and asking for more is the experiment that the
-whole project is about.
+rounds of constraint propagation. (A model may find a shortcut; the analyses show it.) Training on difficulty <= D and
+asking for more is the experiment that the whole project is about.
 
 A task writes questions and, separately, answers them: `question` draws tokens without looking at any answer, `answer`
 computes the targets from the tokens alone. A batch is a pure function of (seed, split, step), and a question belongs
