@@ -288,7 +288,7 @@ class Addition(Task):
         place, planted = torch.arange(n), (difficulty >= 0)[:, None]
         start = (torch.rand(B, generator=generator) * (n - difficulty + 1)).long()[:, None]
         end = start + difficulty[:, None]
-        # plant: a carry is born at `start` by a sum over 9, sums of 9 hand it on, and before `end` it dies
+        # plant: a carry is born at `start` by a sum over 9, sums of 9 hand it on, and at `end` it dies
         born = planted & (place == start) & (place < end)
         hands_on = planted & (place > start) & (place < end)
         alone = torch.rand((B, 1), generator=generator) < 0.5  # half the time no other carry
