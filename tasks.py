@@ -267,7 +267,7 @@ class Addition(Task):
     batch is uniform over numbers (long carries are rare there), half has one of a uniform length planted.
     """
 
-    unit = "places a carry travels"
+    unit = "places of carry"
 
     def __init__(self, digits=8, **rest):
         super().__init__(**rest)
