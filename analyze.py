@@ -65,9 +65,9 @@ def difficulties_of(task, split, factor, position=None):
 
 
 @torch.no_grad()
-def accuracy_by_loop(model, task, split, difficulty, loops, examples, step=0):
-    """[accuracy after each loop 1..loops] on one batch of fresh questions."""
-    batch = task.batch(split, step, examples, difficulty)
+def accuracy_by_loop(model, task, split, difficulty, loops, examples):
+    """[accuracy after each loop 1..loops] on the first batch of a split."""
+    batch = task.batch(split, 0, examples, difficulty)
     states = model.states(batch.tokens, loops)
     next(states)  # before the first loop
     return [task.check(batch, model.readout(h).argmax(-1)).sum().item() / examples for h in states]
@@ -86,6 +86,7 @@ def measure_depth(folder, args):
                 fail(f"{folder}/control is no control of {folder}: its --{name} is another")
     if not flags.tied:
         loops = flags.loops
+    most = min(trained["largest"], loops)
     found = dict(seed=flags.seed, accuracy=[], best_loops=[], accuracy_at_best_loops=[], distinct=[])
     found["control"] = [] if untied else None
     difficulties = difficulties_of(task, "test", args.factor, flags.position)
@@ -94,8 +95,7 @@ def measure_depth(folder, args):
         test = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
         best = val.index(max(val))  # the fewest loops among the best
         if difficulty is None:  # the mixture that training draws from
-            as_trained = test[min(trained["largest"], loops) - 1]
-            found["mixture"] = dict(best_loops=best + 1, accuracy=test[best], accuracy_at_trained_loops=as_trained)
+            found["mixture"] = dict(best_loops=best + 1, accuracy=test[best], accuracy_at_trained_loops=test[most - 1])
             continue
         found["accuracy"].append(test)
         found["best_loops"].append(best + 1)
@@ -104,7 +104,7 @@ def measure_depth(folder, args):
         if untied:
             all_layers = accuracy_by_loop(untied, task, "test", difficulty, untied.config.loops, args.examples)[-1]
             found["control"].append(all_layers)
-    found["accuracy_at_trained_loops"] = [row[min(trained["largest"], loops) - 1] for row in found["accuracy"]]
+    found["accuracy_at_trained_loops"] = [row[most - 1] for row in found["accuracy"]]
     shared = dict(task=flags.task, unit=task.unit, difficulty=difficulties, loops=list(range(1, loops + 1)))
     shared["difficulty_names"] = [task.name_of(difficulty) for difficulty in difficulties]
     return {**shared, "trained_difficulty": task.max_difficulty, "trained_loops": trained}, found

@@ -103,10 +103,10 @@ class Task:
             wanted = self.mixture(generator, size, *(difficulty or (1, self.max_difficulty)))
         tokens = self.question(generator, wanted)
         for _ in range(2000):
-            fits = self.belongs(tokens, split) & ((wanted < 0) | (self.measure(tokens) == wanted))
+            measured = self.measure(tokens)
+            fits = self.belongs(tokens, split) & ((wanted < 0) | (measured == wanted))
             if fits.all():
-                batch = (tokens, self.answer(tokens), self.measure(tokens))
-                return Batch(*(part.to(self.device) for part in batch))
+                return Batch(*(part.to(self.device) for part in (tokens, self.answer(tokens), measured)))
             tokens = torch.where(fits[:, None], tokens, self.question(generator, wanted))  # draw the others again
         raise ValueError(
             f"no {split} question of difficulty {wanted[~fits][0]} found: too few questions are that short"
