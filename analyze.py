@@ -10,43 +10,20 @@ into the run folder.
 
 import argparse
 import dataclasses
-import json
 import time
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from figures import BLUE, GREEN, GREY, ORANGE, plt, write
+from inside import fixedpoint, phases
 from looped import LoopedGPT
 from tasks import IGNORE, Batch, Sudoku
 from train import compute_loss, fail, find_device, load_model, run, task_flags, trained_loops
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
-
-BLUE, ORANGE, GREEN, GREY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#777777",
-)  # told apart by every kind of eye (Okabe and Ito 2008)
-
-
-def write(folder, name, figure, numbers):
-    """NAME.png and NAME.json into the run folder."""
-    try:
-        figure.savefig(folder / f"{name}.png", dpi=150)
-        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in numbers.items()]
-        (folder / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    except OSError as error:
-        fail(f"cannot write to {folder}: {error.strerror}")
-    plt.close(figure)
-    print(f"wrote {folder}/{name}.png and {name}.json")
-
 
 # -----------------------------------------------------------------------------
 # depth
@@ -398,7 +375,7 @@ def cost(runs, folder, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
-    kinds = dict(depth=depth, think=think, solve=solve, cost=cost)
+    kinds = dict(depth=depth, phases=phases, fixedpoint=fixedpoint, think=think, solve=solve, cost=cost)
     parser.add_argument("what", choices=kinds)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders; depth averages over several (seeds)")
     parser.add_argument(

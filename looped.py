@@ -261,10 +261,14 @@ class LoopedGPT(nn.Module):
     def head(self, h):
         return F.linear(self.norm(h), self.embed.weight)
 
-    def readout(self, state, geometry=None, cache=None):
-        """Logits (B, T, vocab_size) of any state (B, T, C) of a trajectory: what would the answer be by now?"""
+    def readout(self, state, geometry=None, cache=None, asked=None):
+        """
+        Logits (B, T, vocab_size) of any state (B, T, C) of a trajectory: what would the answer be by now? With a mask
+        `asked` (B, T) bool only of the N positions asked for, (N, vocab_size).
+        """
         geometry = geometry or self.geometry(state.shape[1])
-        return self.head(self.stack("coda", self.coda, state, geometry, cache))
+        state = self.stack("coda", self.coda, state, geometry, cache)
+        return self.head(state if asked is None else state[asked])
 
     # ---- the loop
 

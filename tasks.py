@@ -61,6 +61,7 @@ class Task:
     coordinates = ()  # of boards: (row, column, box) of each cell
     grows = True  # can batch() ask for more than max_difficulty?
     unit = "steps"  # of difficulty
+    splits = ("val",)  # what training reports
 
     def __init__(self, seed=0, device="cpu"):
         self.seed, self.device = seed, device
@@ -87,8 +88,9 @@ class Task:
 
     def generator(self, split, step):
         """The random numbers of one batch: nothing drawn before or elsewhere can change them."""
-        if split not in SPLITS:
-            raise ValueError(f"split={split!r} is unknown; choose from {', '.join(SPLITS)}")
+        known = dict.fromkeys((*SPLITS, *self.splits))
+        if split not in known:
+            raise ValueError(f"split={split!r} is unknown; choose from {', '.join(known)}")
         return torch.Generator().manual_seed(stream(self.seed, split, step))
 
     def batch(self, split, step, size, difficulty=None):
@@ -195,6 +197,53 @@ class MultiHop(Task):
         if token >= self.entities:
             return "." if token == self.pad else f"r{token - self.entities}"
         return chr(ord("a") + token) if self.entities <= 26 else f"e{token}"
+
+
+class Composition(MultiHop):
+    """
+    The world of grokking: two hops from a finite list, and facts that are trained but never composed (Wang et al.
+    2024, Kohli et al. 2026).
+
+        "e7 r2 . -> e40"      a fact
+        "e7 r2 r0 -> e3"      a composition of two facts
+
+    Each relation leads from each entity to a random one. A share of the facts is `alone`: training shows them, but no
+    composition with one of them. A hash divides the compositions of the others into train, val and test; those of
+    val and test ask for generalisation in distribution (ID). The split "alone" holds the compositions of two alone
+    facts, which ask for systematic generalisation (OOD). Every fact is in every split but "alone".
+    """
+
+    grows = False
+    splits = ("train", "val", "alone")  # what training reports
+
+    def __init__(self, entities=64, relations=10, alone=0.1, **rest):
+        super().__init__(hops=2, entities=entities, relations=relations, **rest)
+        if not 0 <= alone < 1:
+            raise ValueError(f"alone={alone} must be at least 0 and less than 1")
+        world = torch.Generator().manual_seed(stream(self.seed, "world"))
+        self.facts = torch.randint(entities, (relations, entities), generator=world)
+        alone = torch.rand(relations, entities, generator=world) < alone
+        start, first, second = torch.cartesian_prod(*map(torch.arange, (entities, relations, relations))).T
+        tokens = torch.stack((start, entities + first, entities + second), dim=1)
+        facts = tokens[second == 0].index_fill(1, torch.tensor(2), self.pad)
+        parts = torch.stack((alone[first, start], alone[second, self.facts[first, start]]))
+        self.listed = {(split, 1): facts for split in SPLITS}
+        self.listed |= {(split, 2): tokens[~parts.any(0) & self.belongs(tokens, split)] for split in SPLITS}
+        self.listed["alone", 2] = tokens[parts.all(0)]
+
+    def batch(self, split, step, size, difficulty=None):
+        """Without repetition as long as the list lasts. A mixture is uniform over all facts and compositions."""
+        generator = self.generator(split, step)
+        low, high = (difficulty, difficulty) if isinstance(difficulty, int) else difficulty or (1, 2)
+        listed = torch.cat([self.listed.get((split, hops), self.facts[:0, :3]) for hops in range(low, high + 1)])
+        if not len(listed):
+            raise ValueError(f"no {split} question of difficulty {difficulty} in this world")
+        order = torch.randperm(len(listed), generator=generator)
+        tokens = listed[order.repeat(-(-size // len(order)))[:size]]
+        return Batch(*(part.to(self.device) for part in (tokens, self.answer(tokens), self.measure(tokens))))
+
+    def difficulties(self, split):
+        return [2] if split == "alone" else [1, 2]
 
 
 class PHop(Task):
@@ -578,4 +627,4 @@ def read_puzzles(path):
     return tuple(torch.tensor(boards) for boards in zip(*rows))
 
 
-TASKS = {"multihop": MultiHop, "phop": PHop, "addition": Addition, "sudoku": Sudoku}
+TASKS = {"multihop": MultiHop, "composition": Composition, "phop": PHop, "addition": Addition, "sudoku": Sudoku}

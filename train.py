@@ -22,21 +22,18 @@ import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import matplotlib
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from figures import plt
 from looped import Config, LoopedGPT
 from tasks import IGNORE, TASKS, stream
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
 
 
 @dataclass
 class Settings:
-    task: str = "multihop"  # multihop | phop | addition | sudoku
+    task: str = "multihop"  # multihop | composition | phop | addition | sudoku
     scale: str = "cpu"  # cpu | gpu: which recipe the defaults come from
     out: str = ""  # the run folder (default runs/TASK)
     seed: int = 0  # of the weights, the data and the loop counts
@@ -49,8 +46,9 @@ class Settings:
     bar: int = 0  # line of the progress bar
 
     hops: int = 6  # multihop, phop: the most hops in training
-    entities: int = 24  # multihop: entities of the world
-    relations: int = 4  # multihop: relations, each a permutation of the entities
+    entities: int = 24  # multihop, composition: entities of the world
+    relations: int = 4  # multihop: relations, each a permutation of the entities; composition: random ones
+    alone: float = 0.1  # composition: the share of the facts that training never composes
     length: int = 32  # phop: letters of the text
     alphabet: int = 4  # phop: different letters
     digits: int = 8  # addition: digits of each number in training
@@ -76,6 +74,7 @@ class Settings:
     gate: float = 0.95  # the accuracy that opens the next difficulty (Kohli 2026)
     eval_every: int = 500  # steps between evaluations (and checkpoints)
     eval_size: int = 500  # examples of each difficulty in an evaluation
+    snapshots: bool = False  # keep the weights of every evaluation, in OUT/snapshots
 
 
 CHOICES = dict(
@@ -94,6 +93,20 @@ NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out
 # What a task's run needs other than the defaults above; results/LOG.md tells how it was chosen.
 CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3, lr=3e-3, steps=2500),
+    composition=dict(
+        entities=64,
+        relations=10,
+        reembed=True,
+        norm="pre",
+        slack=2,
+        curriculum=False,
+        weight_decay=0.3,
+        ema=0.999,
+        batch=512,
+        steps=6000,
+        eval_every=125,
+        snapshots=True,
+    ),
     phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2600),
     addition=dict(loops=12, lead=2, steps=4500),
     sudoku=dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
@@ -222,15 +235,18 @@ def sample_loops(flags, difficulty, step):
 
 
 def compute_loss(flags, model, batch, loops):
-    """The mean cross-entropy where an answer is asked, and the prediction (B, T) of the last loop."""
+    """The mean cross-entropy where an answer is asked, and the prediction (B, T) of the last loop, there alone."""
     if flags.loss == "every":
         states = model.trajectory(batch.tokens, int(loops[0]))[1:]
-        logits = model.readout(states.flatten(0, 1))  # (loops * B, T, vocab_size)
     else:
-        logits = model(batch.tokens, loops)
-    targets = batch.targets.repeat(len(logits) // len(batch.tokens), 1)
-    total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum")
-    return total / (targets != IGNORE).sum().clamp(min=1), logits[-len(batch.tokens) :].argmax(-1)
+        states = model.think(batch.tokens, loops)[None]
+    asked = batch.targets != IGNORE
+    targets = batch.targets[asked]  # (N,)
+    logits = model.readout(states.flatten(0, 1), asked=asked.repeat(len(states), 1))  # (len(states) * N, vocab_size)
+    loss = F.cross_entropy(logits, targets.repeat(len(states)), reduction="sum") / max(1, len(logits))
+    prediction = torch.full_like(batch.targets, IGNORE)
+    prediction[asked] = logits[len(logits) - len(targets) :].argmax(-1)
+    return loss, prediction
 
 
 @torch.no_grad()
@@ -333,6 +349,9 @@ def open_folder(flags):
         saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
         (folder / "config.json").write_text(json.dumps(saved, indent=1))
         (folder / "metrics.jsonl").write_text("")
+        shutil.rmtree(folder / "snapshots", ignore_errors=True)
+        if flags.snapshots:
+            (folder / "snapshots").mkdir()
     except OSError as error:
         fail(f"cannot write to {folder}: {error.strerror}")
 
@@ -384,7 +403,7 @@ def start_control(flags, task):
 
 
 def train(flags, task, model, checkpoint=None):
-    """Run to the end and return the last evaluation {difficulty: accuracy}; or until Ctrl-C or --minutes: None."""
+    """Run to the end and return the last evaluation, {split: {difficulty: accuracy}}; stopped before that: None."""
     device, folder, began = next(model.parameters()).device.type, Path(flags.out), time.time()
     matrices = [p for name, p in model.named_parameters() if p.dim() >= 2 and not name.endswith("bias")]
     others = [p for name, p in model.named_parameters() if p.dim() < 2 or name.endswith("bias")]
@@ -405,7 +424,7 @@ def train(flags, task, model, checkpoint=None):
         state.update(optimizer=optimizer.state_dict(), ema=averaged.state_dict() if averaged else None)
         save(folder / "checkpoint.pt", state)
 
-    result, stopped, done = {}, [], first
+    results, stopped, done = {}, [], first
 
     def finish_step_and_stop(number, _):
         if stopped:  # asked twice: at once
@@ -449,10 +468,13 @@ def train(flags, task, model, checkpoint=None):
         bar.set_postfix_str(shown.format(**now), refresh=False)
         bar.update()
         if done % flags.eval_every == 0 or done == flags.steps:
-            result = evaluate(averaged or model, task, flags, "val")
-            row = dict(step=done, **now, lr=learning_rate(flags, step), gradient=gradient.item(), val=result)
+            judged = averaged or model
+            results = {split: evaluate(judged, task, flags, split) for split in task.splits}
+            row = dict(step=done, **now, lr=learning_rate(flags, step), gradient=gradient.item(), **results)
             with open(folder / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(row) + "\n")
+            if flags.snapshots:
+                save(folder / "snapshots" / f"{done:06d}.pt", judged.state_dict())
             save_at(done)
         if flags.minutes and time.time() - began > 60 * flags.minutes:
             stopped.append(f"stopped after {flags.minutes} minutes")
@@ -469,8 +491,9 @@ def train(flags, task, model, checkpoint=None):
     draw_curve(folder)
     minutes, parameters = (time.time() - began) / 60, sum(p.numel() for p in model.parameters())
     print(f"{folder}: {flags.steps} steps in {minutes:.1f} minutes on {device}, {parameters:,} parameters")
-    print("accuracy by difficulty (val split): " + "  ".join(f"{d}: {a:.3f}" for d, a in result.items()))
-    return result
+    for split, result in results.items():
+        print(f"accuracy by difficulty ({split} split): " + "  ".join(f"{d}: {a:.3f}" for d, a in result.items()))
+    return results
 
 
 def main(argv=None):

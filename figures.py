@@ -1,0 +1,20 @@
+"""What the pictures of this project share: a backend without a screen, colours, and the numbers beside each picture."""
+
+import json
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
+
+# told apart by every kind of eye (Okabe and Ito 2008)
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#777777"
+
+
+def write(folder, name, figure, numbers):
+    """NAME.png and NAME.json into a folder."""
+    figure.savefig(folder / f"{name}.png", dpi=150)
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in numbers.items()]
+    (folder / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    plt.close(figure)
+    print(f"wrote {folder}/{name}.png and {name}.json")

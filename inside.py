@@ -1,0 +1,349 @@
+"""
+Look inside a loop: the phases of grokking and where its steps can be read, the states as they come to rest, and what
+keeps them from blowing up. `python analyze.py phases | fixedpoint | stages | stability` calls these.
+"""
+
+import json
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from figures import BLUE, GREY, ORANGE, plt, write
+from tasks import IGNORE, Composition
+from train import fail, load_model, trained_loops
+
+# -----------------------------------------------------------------------------
+# phases
+
+# split: what a model does that has reached 0.9 there, and the colour
+PHASES = {
+    "train": ("memorised", GREY),
+    "val": ("composes held-out pairs (ID)", BLUE),
+    "alone": ("composes facts seen alone (OOD)", ORANGE),
+}
+
+
+def kind_of(flags):
+    """What a run trained, in words."""
+    layers = f"{flags.n_core * flags.loops} layers"
+    kind = f"untied, {layers}" if not flags.tied else "looped"
+    if flags.tied and flags.sampler == "fixed" and flags.loops == 1:
+        kind = "one loop"
+    return kind + (", re-embedding" if flags.reembed else "")
+
+
+@torch.no_grad()
+def lens(model, task, split, loops):
+    """
+    What can be read after each loop 0..loops (logit lens), as shares of the two-hop questions of a split: the bridge
+    (the entity between the hops) at the first and at the second relation, the answer at the second. And the cosine
+    between the state at the first relation and the embedding of the bridge.
+    """
+    batch = task.batch(split, 0, 500, 2)
+    bridge, answer = task.walk(batch.tokens)[:, 1:].T
+    states = model.trajectory(batch.tokens, loops)  # (loops + 1, B, 3, C)
+    read = model.readout(states.flatten(0, 1)).argmax(-1).view(states.shape[:3])
+    seen = (read[:, :, 1] == bridge, read[:, :, 2] == bridge, read[:, :, 2] == answer)
+    cosine = F.cosine_similarity(states[:, :, 1], model.embed(bridge), dim=-1)
+    return [shares.float().mean(1).tolist() for shares in seen], cosine.mean(1).tolist()
+
+
+@torch.no_grad()
+def mend(model, task, split, loops, share):
+    """
+    Accuracy after a share of the state at the first relation, after the first loop, has been replaced by the embedding
+    of the bridge, at equal norm (DiscoLoop 2026): does the loop only fail to recognise what it found?
+    """
+    batch = task.batch(split, 0, 500, 2)
+    h, e, geometry = model.begin(batch.tokens)
+    for t in range(loops):
+        h = model.loop(h, e, t, geometry)
+        if t == 0:
+            bridge = F.normalize(model.embed(task.walk(batch.tokens)[:, 1]), dim=-1)
+            h[:, 1] = (1 - share) * h[:, 1] + share * bridge * h[:, 1].norm(dim=-1, keepdim=True)
+    return task.check(batch, model.readout(h).argmax(-1)).float().mean().item()
+
+
+def measure_phases(folder, device):
+    """One run: its three curves, the step at which each reached 0.9, the end on the test split, and the lens."""
+    model, task, flags = load_model(folder, device)
+    if not isinstance(task, Composition):
+        fail(f"{folder} is no run of --task composition")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    found = dict(run=folder.name, kind=kind_of(flags), seed=flags.seed, steps=[row["step"] for row in rows])
+    found["curves"] = {split: [row[split]["2"] for row in rows] for split in PHASES}
+    found["reached"] = {
+        split: next((step for step, accuracy in zip(found["steps"], curve) if accuracy >= 0.9), None)
+        for split, curve in found["curves"].items()
+    }
+    loops = trained_loops(flags, task)["largest"]
+    found["loops"] = loops
+    found["end"] = {split: mend(model, task, split, loops, 0.0) for split in ("test", "alone")}
+    if flags.tied and loops > 1:
+        found["mended"] = {share: mend(model, task, "alone", loops, share) for share in (0.25, 0.5, 0.75, 1.0)}
+        found["lens"] = {}
+        for name, step in ends_of_phases(found).items():
+            snapshot = folder / "snapshots" / f"{step:06d}.pt"
+            if snapshot.exists():
+                model.load_state_dict(torch.load(snapshot, map_location=device, weights_only=True))
+                found["lens"][name] = {split: lens(model, task, split, loops) for split in ("val", "alone")}
+    return found
+
+
+def ends_of_phases(found):
+    """The last evaluation of each phase that the run went through, {name: step}."""
+    starts = [found["reached"][split] for split in PHASES]
+    ends = {}
+    for (name, _), start, following in zip(PHASES.values(), starts, [*starts[1:], None]):
+        if start is not None:
+            before = [step for step in found["steps"] if following is None or start <= step < following]
+            ends[name] = before[-1] if before else start
+    return ends
+
+
+def phases(runs, folder, args):
+    """Three phases of grokking: memorise, compose held-out pairs (ID), compose facts only ever seen alone (OOD)."""
+    found = [measure_phases(folder, args.device) for folder in tqdm(runs, desc="phases", leave=False)]
+    kinds = {kind: [f for f in found if f["kind"] == kind] for kind in dict.fromkeys(f["kind"] for f in found)}
+    print(f"\n{'':<28} {'seed':>4}   step of accuracy 0.9: train, ID, OOD   at the end: ID (test), OOD")
+    for each in found:
+        steps = "  ".join(f"{step or 'never':>6}" for step in each["reached"].values())
+        end = f"{each['end']['test']:.3f}, {each['end']['alone']:.3f}"
+        print(f"{each['kind']:<28} {each['seed']:>4}   {steps:>36}   {end:>26}")
+    looks = [{key: each.pop(key, None) for key in ("lens", "mended")} for each in found]
+    write(folder, "phases", draw_phases(kinds), dict(runs=found))
+    looks = [dict(kind=each["kind"], seed=each["seed"], **look) for each, look in zip(found, looks) if look["lens"]]
+    if looks:
+        write(folder, "lens", draw_lens(looks), dict(runs=looks))
+
+
+def draw_phases(kinds):
+    """A panel for each kind of model: accuracy over steps, thin for a seed, bold for the median; phases shaded."""
+    size = (4 * len(kinds) + 0.5, 3.9)
+    figure, axes = plt.subplots(1, len(kinds), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    for axis, (kind, found) in zip(axes[0], kinds.items()):
+        steps = min((each["steps"] for each in found), key=len)
+        for split, (name, color) in PHASES.items():
+            curves = [each["curves"][split][: len(steps)] for each in found]
+            axis.plot(steps, np.transpose(curves), color=color, lw=0.7, alpha=0.4)
+            axis.plot(steps, np.median(curves, axis=0), color=color, lw=2.2, label=name)
+        starts = [np.median([each["reached"][split] or np.inf for each in found]) for split in PHASES]
+        for start, end, (_, color) in zip(starts, [*starts[1:], np.inf], PHASES.values()):
+            if start < steps[-1]:
+                axis.axvspan(start, min(end, steps[-1]), color=color, alpha=0.12, lw=0)
+        held_out, alone = (np.median([each["end"][split] for each in found]) for split in ("test", "alone"))
+        good = sum(each["end"]["alone"] >= 0.9 for each in found)
+        axis.set_title(
+            f"{kind}\nID {held_out:.2f}, OOD {alone:.2f} ({good} of {len(found)} seeds at 0.9)", size="medium"
+        )
+        axis.set(xscale="log", xlabel="step (shaded: the phases, by median)", ylim=(-0.03, 1.03))
+    axes[0, 0].set_ylabel("accuracy on two-hop questions")
+    axes[0, 0].legend(fontsize="small", loc="upper left")
+    figure.suptitle("First memorised, then composed, at last composed from facts only ever seen alone")
+    return figure
+
+
+def draw_lens(looks):
+    """A row for each looped kind; columns: the end of each phase, as loops x what is read where; then the cosine."""
+    looks = list({look["kind"]: look for look in reversed(looks)}.values())[::-1]  # the first seed of each kind
+    what = [f"{x}\n{s}" for x in ("bridge\nat r1", "bridge\nat r2", "answer\nat r2") for s in ("ID", "OOD")]
+    size = (14, 3.3 * len(looks) + 0.4)
+    figure, axes = plt.subplots(len(looks), 4, figsize=size, layout="constrained", squeeze=False)
+    for row, look in zip(axes, looks):
+        for axis, (name, _) in zip(row, PHASES.values()):
+            axis.set_title(f"{look['kind']}\n{name}", fontsize="small")
+            if name not in look["lens"]:
+                axis.text(0.5, 0.5, "phase not reached", ha="center", transform=axis.transAxes, color=GREY)
+                axis.set(xticks=[], yticks=[])
+                continue
+            shares = [look["lens"][name][split][0][i] for i in range(3) for split in ("val", "alone")]
+            image = axis.imshow(np.transpose(shares), vmin=0, vmax=1, cmap="cividis", aspect="auto", origin="lower")
+            for (x, y), share in np.ndenumerate(shares):
+                axis.text(x, y, f"{share:.2f}", ha="center", va="center", size="x-small", color="wk"[share > 0.6])
+            axis.set_xticks(range(6), what, fontsize="x-small")
+            axis.set(ylabel="loops", yticks=range(len(shares[0])))
+        last = list(look["lens"].values())[-1]
+        for split, label, color in (("val", "ID", BLUE), ("alone", "OOD", ORANGE)):
+            row[-1].plot(last[split][1], "o-", color=color, label=label)
+        row[-1].set(xlabel="loops", ylabel="cosine", ylim=(-0.1, 1.03))
+        row[-1].set_title(
+            f"{look['kind']}, last phase reached\nstate at r1 against embedding of the bridge", size="small"
+        )
+        row[-1].legend(fontsize="small")
+    figure.colorbar(image, ax=axes[:, :3], label="share of questions")
+    figure.suptitle(
+        "Logit lens: where the entity between the two hops (bridge) and the answer can be read (1 seed each)"
+    )
+    return figure
+
+
+# -----------------------------------------------------------------------------
+# fixedpoint
+
+
+def layered(model, tokens, loops):
+    """The state after every layer of every loop: (loops, n_core, B, T, C); re-embedding comes after the last layer."""
+    seen = []
+    hooks = [block.register_forward_hook(lambda *call: seen.append(call[-1])) for block in model.core]
+    list(model.states(tokens, loops))
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(seen).unflatten(0, (loops, -1))
+
+
+def auroc(score, label):
+    """The chance that a score (N,) of a true label (N,) is above that of a false one; nan if one kind is missing."""
+    order = score.double().argsort(stable=True)
+    ranks = torch.empty(len(score), dtype=torch.double)
+    ranks[order] = torch.arange(1, len(score) + 1, dtype=torch.double)
+    _, group = score.unique(return_inverse=True)  # ties share their mean rank
+    ranks = (torch.zeros(group.max() + 1).double().index_add_(0, group, ranks) / group.bincount())[group]
+    true = int(label.sum())
+    return (ranks[label].sum().item() - true * (true + 1) / 2) / (true * (len(label) - true) or math.nan)
+
+
+def relative(x, to):
+    """|x - to| / |to| over all but the first two dimensions (loops, B)."""
+    return (x - to).flatten(2).norm(dim=2) / to.flatten(2).norm(dim=2)
+
+
+@torch.no_grad()
+def measure_fixedpoint(folder, args):
+    """One run, difficulties within and beyond training: a dict of tensors, N questions in each."""
+    model, task, flags = load_model(folder, args.device)
+    if not flags.tied:
+        fail(f"{folder} is an untied run: a stack that is walked through once has no fixed point")
+    loops, top, size = args.loops or 128, task.max_difficulty, max(2, args.examples // 4)
+    beyond = {round(top * x) for x in (1 / 2, 1, 2, 4, 6) if x <= args.factor}
+    parts = []
+    for difficulty in sorted(beyond - {0}) if task.grows else task.difficulties("test"):
+        batch = task.batch("test", 0, size, difficulty)
+        states = model.trajectory(batch.tokens, loops)
+        layers = layered(model, batch.tokens, loops)
+        ends = layers[-1].flatten(2)  # (n_core, B, T * C)
+        part = dict(
+            difficulty=batch.difficulty,
+            movement=relative(states[1:], states[:-1]).T,  # (N, loops)
+            right=torch.stack(
+                [task.check(batch, model.readout(h).argmax(-1)) for h in states[1:]], dim=1
+            ),  # (N, loops)
+            distance=relative(layers.flatten(0, 1), ends.view_as(layers[-1]).repeat(loops, 1, 1, 1))
+            .unflatten(0, (loops, -1))
+            .permute(2, 0, 1),  # (N, loops, n_core)
+            between=F.cosine_similarity(ends[:, None], ends[None], dim=-1).amin((0, 1)),  # of the layers' fixed points
+        )
+        for name, h in (("noise", torch.randn_like(states[0])), ("another's end", states[-1].roll(1, 0))):
+            _, e, geometry = model.begin(batch.tokens)
+            for t in range(loops):
+                h = model.loop(h, e, t, geometry)
+            part[f"alignment, {name}"] = F.cosine_similarity(h.flatten(1), states[-1].flatten(1))
+            part[f"right, {name}"] = task.check(batch, model.readout(h).argmax(-1))
+        parts.append({key: value.cpu() for key, value in part.items()})
+        if difficulty == top or not task.grows:
+            last = (batch.targets != IGNORE).float().cumsum(1).argmax(1)  # the last position where an answer is asked
+            paths = states[:, range(size), last][:, :5].cpu()  # (loops + 1, 5, C)
+    return task, flags, {key: torch.cat([part[key] for part in parts]) for key in parts[0]} | dict(paths=paths)
+
+
+def fixedpoint(runs, folder, args):
+    """Does the state settle, and when, and only when, the answer is there? Several runs (seeds) are pooled."""
+    measured = [measure_fixedpoint(run, args) for run in tqdm(runs, desc="fixedpoint", leave=False)]
+    task, flags, first = measured[0]
+    pooled = {key: torch.cat([found[key] for _, _, found in measured]) for key in first if key != "paths"}
+    movement, right, difficulty = pooled["movement"], pooled["right"], pooled["difficulty"]
+    loops, trained = movement.shape[1], trained_loops(flags, task)["largest"]
+    numbers = dict(
+        task=flags.task, unit=task.unit, seeds=[f.seed for _, f, _ in measured], loops=loops, by_difficulty=[]
+    )
+    settled = movement < 0.05  # the default threshold of solve(rule="settle")
+
+    def first_loop(holds):
+        """The first loop from which `holds` (N, loops) is true to the end; loops + 1 if it is not."""
+        return loops + 1 - holds.flip(1).long().cumprod(1).sum(1)
+
+    answered, at_rest = first_loop(right), first_loop(settled)
+    for each in difficulty.unique().tolist():
+        rows = difficulty == each
+        row = dict(difficulty=each, right=right[rows, -1].float().mean().item())
+        row["answered"], row["at_rest"] = answered[rows].median().item(), at_rest[rows].median().item()
+        row["movement"] = movement[rows].median(0).values.tolist()
+        row["auroc"] = auroc(-movement[rows, -1], right[rows, -1])
+        numbers["by_difficulty"].append(row)
+    numbers["distance"] = pooled["distance"].median(0).values.T.tolist()  # [layer][loop]
+    numbers["least_cosine_between_layers"] = pooled["between"].median().item()
+    numbers["auroc"] = [auroc(-movement[:, t], right[:, t]) for t in range(loops)]
+    for holds, name in ((right[:, -1], "right"), (~right[:, -1], "wrong")):
+        numbers[f"at_rest_if_{name}"] = settled[holds, -1].float().mean().item()
+        numbers[f"movement_if_{name}"] = movement[holds].median(0).values.tolist() if holds.any() else None
+        for start in ("noise", "another's end"):
+            alignment = pooled[f"alignment, {start}"][holds]
+            numbers[f"alignment_from_{start}_if_{name}"] = alignment.mean().item()
+    for start in ("noise", "another's end"):
+        numbers[f"right_from_{start}"] = pooled[f"right, {start}"].float().mean().item()
+    numbers["right"] = right[:, -1].float().mean().item()
+    print_fixedpoint(numbers, trained)
+    write(
+        folder, "fixedpoint", draw_fixedpoint(numbers, answered, at_rest, difficulty, first["paths"], trained), numbers
+    )
+
+
+def print_fixedpoint(numbers, trained):
+    print(f"\n{numbers['unit']:>20}   right   right from loop   at rest from loop   AUROC (rest -> right)")
+    for row in numbers["by_difficulty"]:
+        text = f"{row['difficulty']:>20}   {row['right']:.3f}   {row['answered']:>15}   {row['at_rest']:>17}"
+        print(f"{text}   {row['auroc']:>21.3f}")
+    after = ", ".join(f"{numbers['auroc'][t - 1]:.3f} at {t}" for t in (trained, 2 * trained, numbers["loops"]))
+    print(f"all together: AUROC {after} loops")
+    print(
+        f"at rest in the end: {numbers['at_rest_if_right']:.3f} of the right, {numbers['at_rest_if_wrong']:.3f} of the wrong"
+    )
+    for start in ("noise", "another's end"):
+        right, wrong = (numbers[f"alignment_from_{start}_if_{name}"] for name in ("right", "wrong"))
+        text = f"from {start}: cosine to the usual end {right:.3f} where that is right, {wrong:.3f} where wrong"
+        print(f"{text}; accuracy {numbers[f'right_from_{start}']:.3f} (usual start {numbers['right']:.3f})")
+
+
+def draw_fixedpoint(numbers, answered, at_rest, difficulty, paths, trained):
+    figure, ((a, b, c), (d, e, f)) = plt.subplots(2, 3, figsize=(14, 7.5), layout="constrained")
+    rows, steps = numbers["by_difficulty"], range(1, numbers["loops"] + 1)
+    for i, row in enumerate(rows):
+        color = plt.cm.viridis(i / max(1, len(rows) - 1) * 0.9)
+        a.plot(steps, row["movement"], color=color, label=f"{row['difficulty']} (right: {row['right']:.2f})")
+        rest = at_rest[difficulty == row["difficulty"]]
+        d.scatter(answered[difficulty == row["difficulty"]] + 0.3 * i, rest, color=color, s=6, alpha=0.5)
+    a.legend(title=f"difficulty ({numbers['unit']})", fontsize="small")
+    a.set_title("Movement, median by difficulty", size="medium")
+    for name, color in (("right", BLUE), ("wrong", ORANGE)):
+        if numbers[f"movement_if_{name}"]:
+            b.plot(steps, numbers[f"movement_if_{name}"], color=color, label=f"{name} in the end")
+    b.legend()
+    b.set_title("Movement, right against wrong answers", size="medium")
+    for layer, distance in enumerate(numbers["distance"]):
+        c.plot(steps, distance, color=plt.cm.cividis(layer / len(numbers["distance"])), label=f"layer {layer}")
+    c.legend()
+    c.set_title("Distance to the last state, by layer of the core", size="medium")
+    for axis, label in ((a, "|h_t - h_(t-1)| / |h_t|"), (b, "|h_t - h_(t-1)| / |h_t|"), (c, "|h_t - h_end| / |h_end|")):
+        axis.set(xlabel="loop", ylabel=label, xscale="log", yscale="log")
+        axis.axvline(trained, color="k", lw=0.8, ls="--")
+    d.plot([1, numbers["loops"]], [1, numbers["loops"]], color=GREY, lw=0.8)
+    d.set(xlabel="right from this loop on", ylabel="moves < 0.05 from this loop on", xscale="log", yscale="log")
+    d.set_title("Each question: answered, then at rest (far edge: never)", size="medium")
+    e.plot(steps, numbers["auroc"], color=BLUE)
+    e.axhline(0.5, color=GREY, lw=0.8)
+    e.axvline(trained, color="k", lw=0.8, ls="--")
+    e.set(xlabel="loop (dashed: the most in training)", ylabel="AUROC", xscale="log", ylim=(0, 1.03))
+    e.set_title("How well little movement predicts a right answer", size="medium")
+    flat = paths.flatten(0, 1) - paths.flatten(0, 1).mean(0)
+    plane = (flat @ torch.linalg.svd(flat, full_matrices=False).Vh[:2].T).view(*paths.shape[:2], 2)
+    for i in range(plane.shape[1]):
+        f.plot(*plane[:, i].T, ".-", lw=0.8, ms=4)
+        f.plot(*plane[-1, i], "k*", ms=9)
+    f.set(xlabel="first principal component", ylabel="second")
+    f.set_title("State at the answer, five questions (star: the end)", size="medium")
+    seeds = len(numbers["seeds"])
+    title = f"{numbers['task']}: at rest after {numbers['loops']} loops: {numbers['at_rest_if_right']:.2f} of the right answers"
+    figure.suptitle(f"{title}, {numbers['at_rest_if_wrong']:.2f} of the wrong ({seeds} seed{'s' * (seeds > 1)})")
+    return figure
