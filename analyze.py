@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from figures import BLUE, GREEN, GREY, ORANGE, plt, write
-from inside import fixedpoint, phases
+from inside import fixedpoint, phases, stability, stages
 from looped import LoopedGPT
 from tasks import IGNORE, Batch, Sudoku
 from train import compute_loss, fail, find_device, load_model, run, task_flags, trained_loops
@@ -375,7 +375,16 @@ def cost(runs, folder, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
-    kinds = dict(depth=depth, phases=phases, fixedpoint=fixedpoint, think=think, solve=solve, cost=cost)
+    kinds = dict(
+        depth=depth,
+        phases=phases,
+        fixedpoint=fixedpoint,
+        stages=stages,
+        stability=stability,
+        think=think,
+        solve=solve,
+        cost=cost,
+    )
     parser.add_argument("what", choices=kinds)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders; depth averages over several (seeds)")
     parser.add_argument(
@@ -385,6 +394,7 @@ def main():
     parser.add_argument(
         "--factor", type=float, default=6, help="depth: hardest difficulty, in multiples of the trained (default 6)"
     )
+    parser.add_argument("--steps", type=int, default=300, help="stability: training steps of each cell (default 300)")
     parser.add_argument("--file", default="", help="solve: one puzzle a line, digits with . or 0 for blanks")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
     args = parser.parse_args()

@@ -5,15 +5,21 @@ keeps them from blowing up. `python analyze.py phases | fixedpoint | stages | st
 
 import json
 import math
+import os
+import tempfile
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
 from figures import BLUE, GREY, ORANGE, plt, write
-from tasks import IGNORE, Composition
-from train import fail, load_model, trained_loops
+from looped import Config, LoopedGPT
+from tasks import IGNORE, Composition, stream
+from train import fail, load_model, main, trained_loops
 
 # -----------------------------------------------------------------------------
 # phases
@@ -297,9 +303,8 @@ def print_fixedpoint(numbers, trained):
         print(f"{text}   {row['auroc']:>21.3f}")
     after = ", ".join(f"{numbers['auroc'][t - 1]:.3f} at {t}" for t in (trained, 2 * trained, numbers["loops"]))
     print(f"all together: AUROC {after} loops")
-    print(
-        f"at rest in the end: {numbers['at_rest_if_right']:.3f} of the right, {numbers['at_rest_if_wrong']:.3f} of the wrong"
-    )
+    at_rest = [f"{numbers[f'at_rest_if_{name}']:.3f} of the {name}" for name in ("right", "wrong")]
+    print(f"at rest in the end: {', '.join(at_rest)}")
     for start in ("noise", "another's end"):
         right, wrong = (numbers[f"alignment_from_{start}_if_{name}"] for name in ("right", "wrong"))
         text = f"from {start}: cosine to the usual end {right:.3f} where that is right, {wrong:.3f} where wrong"
@@ -344,6 +349,233 @@ def draw_fixedpoint(numbers, answered, at_rest, difficulty, paths, trained):
     f.set(xlabel="first principal component", ylabel="second")
     f.set_title("State at the answer, five questions (star: the end)", size="medium")
     seeds = len(numbers["seeds"])
-    title = f"{numbers['task']}: at rest after {numbers['loops']} loops: {numbers['at_rest_if_right']:.2f} of the right answers"
-    figure.suptitle(f"{title}, {numbers['at_rest_if_wrong']:.2f} of the wrong ({seeds} seed{'s' * (seeds > 1)})")
+    title = f"{numbers['task']}: the state rests once the answer is there, but wrong answers come to rest, too"
+    figure.suptitle(f"{title} ({numbers['at_rest_if_wrong']:.2f} of them; {seeds} seed{'s' * (seeds > 1)})")
+    return figure
+
+
+# -----------------------------------------------------------------------------
+# stages
+
+
+class WatchAttention(TorchFunctionMode):
+    """Inside `with WatchAttention() as watch`, watch.patterns collects the attention (B, H, T, T) of each layer run."""
+
+    def __init__(self):
+        super().__init__()
+        self.patterns = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is F.scaled_dot_product_attention:
+            q, k = args[:2]
+            scores = q @ k.mT / q.shape[-1] ** 0.5
+            if kwargs["attn_mask"] is not None:
+                scores = scores + kwargs["attn_mask"]
+            elif kwargs["is_causal"]:
+                scores = scores.masked_fill(torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -math.inf)
+            self.patterns.append(scores.softmax(-1))
+        return function(*args, **(kwargs or {}))
+
+
+def entropy(p):
+    """Of distributions along the last dimension, in nats."""
+    return torch.special.entr(p).sum(-1)
+
+
+@torch.no_grad()
+def measure_stages(folder, batch, loops, device):
+    """What a model does layer by layer (depth: loops * n_core layers), averaged over questions of equal length."""
+    model, _, _ = load_model(folder, device)
+    loops = loops if model.config.tied else model.config.loops
+    with WatchAttention() as watch:
+        states = model.trajectory(batch.tokens, loops)
+    patterns = torch.stack(watch.patterns[model.config.n_prelude :])  # (depth, B, H, T, T)
+    difference = (patterns[:, None] - patterns[None]).flatten(3).norm(dim=3).mean(2)  # (depth, depth)
+    T = batch.tokens.shape[1]
+    columns = patterns.sum(3) / T  # (depth, B, H, T): how attention is shared out among the positions looked at
+    asked = batch.targets != IGNORE
+    predictions = torch.stack([model.readout(h)[asked].softmax(-1) for h in states])  # (loops + 1, N, vocab)
+    spectrum = torch.linalg.eigvalsh(states @ states.mT)  # of the Gram matrix of the positions (loops + 1, B, T)
+    spectrum = (spectrum / spectrum.sum(-1, keepdim=True)).clamp(min=0)
+    return dict(
+        layers=model.config.n_core,
+        difference=difference.tolist(),
+        concentration=(1 - entropy(columns).mean((1, 2)) / math.log(T)).tolist(),  # ColSum (Blayney 2026)
+        mixing=(entropy(patterns).mean((1, 2, 3))).tolist(),
+        prediction_entropy=entropy(predictions).mean(1).tolist(),
+        matrix_entropy=entropy(spectrum).mean(1).tolist(),
+    )
+
+
+def stages(runs, folder, args):
+    """Do the loops repeat the same stages? Attention layer by layer, against the untied control of the first run."""
+    found = []
+    for run in tqdm(runs, desc="stages", leave=False):
+        _, task, flags = load_model(run, args.device)
+        batch = task.batch("test", 0, min(args.examples, 64), task.max_difficulty if task.grows else None)
+        loops = args.loops or 2 * trained_loops(flags, task)["largest"]
+        found.append(dict(seed=flags.seed, looped=measure_stages(run, batch, loops, args.device), untied=None))
+        if (run / "control" / "checkpoint.pt").exists():
+            found[-1]["untied"] = measure_stages(run / "control", batch, loops, args.device)
+    write(folder, "stages", draw_stages(found, flags, task), dict(task=flags.task, runs=found))
+
+
+def draw_stages(found, flags, task):
+    figure, ((a, b, c), (d, e, f)) = plt.subplots(2, 3, figsize=(14, 7.5), layout="constrained")
+    kinds = {"looped": BLUE} | ({"untied": ORANGE} if found[0]["untied"] else {})
+    layers = found[0]["looped"]["layers"]
+    for axis, kind in zip((a, b), kinds):
+        image = axis.imshow(
+            np.mean([each[kind]["difference"] for each in found], axis=0), cmap="cividis", origin="lower"
+        )
+        axis.set(xlabel="layer in the order of running", ylabel="layer in the order of running")
+        axis.set_title(f"{kind}: distance between attention patterns", size="medium")
+        figure.colorbar(image, ax=axis, label="Frobenius norm, mean over heads")
+    if "untied" not in kinds:
+        b.axis("off")
+    for axis, key, label in (
+        (c, "concentration", "concentration (1: all on one position)"),
+        (d, "mixing", "mixing: entropy of a row (nats)"),
+        (e, "prediction_entropy", "entropy of the prediction (nats)"),
+        (f, "matrix_entropy", "matrix entropy of the state (nats)"),
+    ):
+        for kind, color in kinds.items():
+            curves = np.array([each[kind][key] for each in found])
+            x = (
+                np.arange(curves.shape[1])
+                if key in ("concentration", "mixing")
+                else layers * np.arange(curves.shape[1])
+            )
+            axis.plot(x, curves.T, color=color, lw=0.7, alpha=0.5)
+            axis.plot(x, curves.mean(0), ".-", color=color, label=kind)
+        axis.set(xlabel="layer in the order of running", ylabel=label)
+    c.legend()
+    seeds = len(found)
+    title = f"{flags.task}, {task.name_of(task.max_difficulty)}, {layers} layer{'s' * (layers > 1)} a loop: "
+    title += "the loops come to repeat one pattern of attention, different layers do not"
+    figure.suptitle(f"{title} ({seeds} seed{'s' * (seeds > 1)})")
+    return figure
+
+
+# -----------------------------------------------------------------------------
+# stability
+
+
+@torch.no_grad()
+def untrained(norm, injection, seeds, loops=128, layers=12, C=128, T=32):
+    """
+    A random core of 12 layers (Blayney 2026): how far the last of 128 loops still moves the state, its norm a token,
+    and the least cosine between the fixed points of two layers (1: they all do nothing any more). Medians of seeds.
+    """
+    rows = []
+    for seed in seeds:
+        torch.manual_seed(stream(seed, "untrained"))
+        sizes = dict(vocab_size=64, block_size=T, n_embd=C, n_core=layers, position="rope")
+        model = LoopedGPT(Config(**sizes, norm=norm, injection=injection))
+        tokens = torch.randint(64, (4, T))
+        states = layered(model, tokens, loops)  # (loops, layers, B, T, C)
+        movement = relative(states[1:, -1], states[:-1, -1]).mean(1)
+        ends = states[-1].flatten(2)
+        cosine = F.cosine_similarity(ends[:, None], ends[None], dim=-1).mean(2).min()
+        size = states[-1, -1].norm(dim=-1).mean() / C**0.5
+        rows.append((movement[-1].item(), size.item(), cosine.item()))
+    return dict(zip(("movement", "size", "cosine"), np.median(rows, axis=0).tolist()))
+
+
+def trained_at(lr, injection, seed, steps, folder):
+    """
+    Train a small pre-norm loop for addition (Parcae 2026 varies the same two): the loss, the size of its state after 8
+    and 32 loops, and the spectral radius of the linear part of its loop; None where the loss was no number any more.
+    """
+    argv = "--task addition --norm pre --n_prelude 1 --n_coda 1 --sampler poisson --loops 8 --no-curriculum --clip 0"
+    argv += f" --injection {injection} --lr {lr} --seed {seed} --steps {steps} --eval_every {steps} --eval_size 10"
+    argv += f" --device cpu --overwrite --out {folder}"
+    try:
+        with open(os.devnull, "w") as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
+            main(argv.split())
+    except SystemExit:
+        return None
+    model, task, _ = load_model(folder)
+    with torch.no_grad():
+        states = model.trajectory(task.batch("val", 0, 100).tokens, 32)
+        radius = dict(none=1.0, add=1.0, concat=None, diagonal=None)[injection]
+        if injection == "diagonal":
+            radius = model.inject.decay().max().item()
+        if injection == "concat":
+            radius = torch.linalg.eigvals(model.inject.mix.weight[:, : model.config.n_embd]).abs().max().item()
+    row = json.loads((folder / "metrics.jsonl").read_text())
+    sizes = states.norm(dim=-1).mean((1, 2)) / model.config.n_embd**0.5
+    return dict(loss=row["loss"], size_8=sizes[8].item(), size_32=sizes[32].item(), radius=radius)
+
+
+def stability(runs, folder, args):
+    """Two grids, without a run: norm x injection at random weights, learning rate x injection in training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    norms, injections, rates = (
+        ("pre", "post", "sandwich"),
+        ("none", "add", "concat", "diagonal"),
+        (1e-3, 3e-3, 1e-2, 3e-2),
+    )
+    seeds = range(3)
+    cells = [(norm, injection) for norm in norms for injection in injections]
+    random = {cell: untrained(*cell, seeds) for cell in tqdm(cells, desc="random weights", leave=False)}
+    print("\nrandom weights, 128 loops      last movement   size of the state   least cosine of two layers' ends")
+    for (norm, injection), row in random.items():
+        print(f"{norm:>9} {injection:>9}   {row['movement']:>22.1e} {row['size']:>19.1f} {row['cosine']:>26.3f}")
+    cells = [(rate, injection, seed) for rate in rates for injection in injections for seed in seeds]
+    with tempfile.TemporaryDirectory() as scratch:
+        trained = {
+            cell: trained_at(*cell, args.steps, Path(scratch)) for cell in tqdm(cells, desc="training", leave=False)
+        }
+    print("\ntraining, pre-norm        loss of each seed        size after 8, 32 loops   spectral radius")
+    for rate in rates:
+        for injection in injections:
+            each = [trained[rate, injection, seed] for seed in seeds]
+            losses = ", ".join(f"{row['loss']:.3f}" if row else "diverged" for row in each)
+            good = [row for row in each if row]
+            more = [
+                np.median([row[key] for row in good]) if good else math.nan for key in ("size_8", "size_32", "radius")
+            ]
+            print(f"{rate:>9} {injection:>9}   {losses:>28}   {more[0]:>10.1f} {more[1]:>10.1f} {more[2]:>10.3f}")
+    numbers = dict(seeds=list(seeds), steps=args.steps)
+    numbers["random"] = [dict(norm=norm, injection=injection, **row) for (norm, injection), row in random.items()]
+    numbers["trained"] = [
+        dict(lr=r, injection=i, seed=s, **(row or dict(diverged=True))) for (r, i, s), row in trained.items()
+    ]
+    write(folder, "stability", draw_stability(random, trained, norms, injections, rates, seeds), numbers)
+
+
+def draw_stability(random, trained, norms, injections, rates, seeds):
+    figure, axes = plt.subplots(1, 4, figsize=(16, 3.9), layout="constrained")
+
+    def grid(axis, table, names, text, title, label):
+        table = np.array(table, dtype=float)
+        image = axis.imshow(table, cmap="cividis", aspect="auto")
+        for (y, x), value in np.ndenumerate(table):
+            light = value < np.nanmin(table) + 0.6 * (np.nanmax(table) - np.nanmin(table))
+            shown = text.format(value) if math.isfinite(value) else "diverged"
+            axis.text(x, y, shown, ha="center", va="center", color="w" if light and math.isfinite(value) else "k")
+        axis.set_xticks(range(len(injections)), injections)
+        axis.set_yticks(range(len(names)), names)
+        axis.set(xlabel="injection", ylabel=label)
+        axis.set_title(title, size="medium")
+        figure.colorbar(image, ax=axis)
+
+    for axis, key, title in (
+        (axes[0], "movement", "random weights: log10 of the\n128th loop's movement (-7: at rest)"),
+        (axes[1], "cosine", "random weights: least cosine between\nthe layers' last states (1: degenerate)"),
+    ):
+        table = [[random[norm, injection][key] for injection in injections] for norm in norms]
+        table = np.log10(np.maximum(table, 1e-9)) if key == "movement" else table
+        grid(axis, table, norms, "{:.1f}" if key == "movement" else "{:.2f}", title, "norm")
+    for axis, key, title in (
+        (axes[2], "loss", "training, pre-norm: loss (nats)"),
+        (axes[3], "size_32", "training: log10 of the size of\nthe state after 32 loops"),
+    ):
+        each = [[[trained[rate, i, s] for s in seeds] for i in injections] for rate in rates]
+        table = [[np.median([row[key] if row else np.inf for row in cell]) for cell in line] for line in each]
+        table = np.log10(table) if key == "size_32" else table
+        table = np.where(np.isfinite(table), table, np.nan)
+        grid(axis, table, [f"{rate:g}" for rate in rates], "{:.2f}", title, "learning rate")
+    figure.suptitle(f"What keeps a loop stable (medians of {len(seeds)} seeds)")
     return figure
