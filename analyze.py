@@ -43,11 +43,39 @@ def difficulties_of(task, split, factor, position=None):
 
 @torch.no_grad()
 def accuracy_by_loop(model, task, split, difficulty, loops, examples):
-    """[accuracy after each loop 1..loops] on the first batch of a split."""
+    """
+    After each loop 1..loops, on the first batch of a split: the accuracy, and the margin, how far the logit of the
+    right answer is above the best wrong one (mean over all places where an answer is asked).
+    """
     batch = task.batch(split, 0, examples, difficulty)
-    states = model.states(batch.tokens, loops)
-    next(states)  # before the first loop
-    return [task.check(batch, model.readout(h).argmax(-1)).sum().item() / examples for h in states]
+    asked = batch.targets != IGNORE
+    accuracy, margin = [], []
+    for t, h in enumerate(model.states(batch.tokens, loops)):
+        if t > 0:
+            logits = model.readout(h)
+            accuracy.append(task.check(batch, logits.argmax(-1)).sum().item() / examples)
+            target = batch.targets[asked][:, None]
+            best_wrong = logits[asked].scatter(1, target, -torch.inf).amax(1)
+            margin.append((logits[asked].gather(1, target)[:, 0] - best_wrong).mean().item())
+    return accuracy, margin
+
+
+def fit_line(x, y):
+    """Least squares y = a + b x: (a, b, R^2)."""
+    b, a = np.polyfit(x, y, 1)
+    return a, b, 1 - np.var(np.subtract(y, a + b * np.array(x))) / max(np.var(y), 1e-12)
+
+
+def fit_exponential(error):
+    """err(L) = e_inf + A exp(-k L) over loops L = 1, 2, .. (Parcae 2026): e_inf, A, k and the residual (RMS)."""
+    best, L = None, np.arange(1, len(error) + 1)
+    for k in np.geomspace(1e-3, 10, 400):
+        columns = np.stack((np.ones(len(L)), np.exp(-k * L)), axis=1)
+        (e_inf, A), *_ = np.linalg.lstsq(columns, error, rcond=None)
+        residual = np.sqrt(np.mean((columns @ (e_inf, A) - error) ** 2))
+        if best is None or residual < best["residual"]:
+            best = dict(e_inf=float(e_inf), A=float(A), k=float(k), residual=float(residual))
+    return best
 
 
 def measure_depth(folder, args):
@@ -64,23 +92,26 @@ def measure_depth(folder, args):
     if not flags.tied:
         loops = flags.loops
     most = min(trained["largest"], loops)
-    found = dict(seed=flags.seed, accuracy=[], best_loops=[], accuracy_at_best_loops=[], distinct=[])
+    found = dict(seed=flags.seed, accuracy=[], margin=[], best_loops=[], accuracy_at_best_loops=[], distinct=[])
+    found["loops_needed"] = []  # the fewest that reach 0.9 on val, None if there are none
     found["control"] = [] if untied else None
     difficulties = difficulties_of(task, "test", args.factor, flags.position)
     for difficulty in tqdm([*difficulties, None], desc=f"depth of {folder}", leave=False):
-        val = accuracy_by_loop(model, task, "val", difficulty, loops, args.examples)
-        test = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
+        val, _ = accuracy_by_loop(model, task, "val", difficulty, loops, args.examples)
+        test, margin = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
         best = val.index(max(val))  # the fewest loops among the best
         if difficulty is None:  # the mixture that training draws from
             found["mixture"] = dict(best_loops=best + 1, accuracy=test[best], accuracy_at_trained_loops=test[most - 1])
             continue
         found["accuracy"].append(test)
+        found["margin"].append(margin)
+        found["loops_needed"].append(next((t for t, accuracy in enumerate(val, 1) if accuracy >= 0.9), None))
         found["best_loops"].append(best + 1)
         found["distinct"].append(len(task.batch("test", 0, args.examples, difficulty).tokens.unique(dim=0)))
         found["accuracy_at_best_loops"].append(test[best])
         if untied:
-            all_layers = accuracy_by_loop(untied, task, "test", difficulty, untied.config.loops, args.examples)[-1]
-            found["control"].append(all_layers)
+            all_layers, _ = accuracy_by_loop(untied, task, "test", difficulty, untied.config.loops, args.examples)
+            found["control"].append(all_layers[-1])
     found["accuracy_at_trained_loops"] = [row[most - 1] for row in found["accuracy"]]
     shared = dict(task=flags.task, unit=task.unit, difficulty=difficulties, loops=list(range(1, loops + 1)))
     shared["difficulty_names"] = [task.name_of(difficulty) for difficulty in difficulties]
@@ -101,7 +132,7 @@ def depth(runs, folder, args):
     def mean(key):
         return np.mean([found[key] for found in each], axis=0).round(5).tolist()
 
-    for key in ("accuracy", "accuracy_at_trained_loops", "accuracy_at_best_loops"):
+    for key in ("accuracy", "margin", "accuracy_at_trained_loops", "accuracy_at_best_loops"):
         numbers[key] = mean(key)
     numbers["control"] = mean("control") if all(found["control"] for found in each) else None
     numbers.update(examples=args.examples, seeds=[found["seed"] for found in each], by_run=each)
@@ -119,15 +150,28 @@ def depth(runs, folder, args):
             f"{mixture['accuracy_at_trained_loops']:>20.3f}   {mixture['accuracy']:>10.3f} at {mixture['best_loops']}"
         )
         print(f"{'mixture of training':>22}   {text} (seed {found['seed']})")
+    needed = [(d, t) for found in each for d, t in zip(numbers["difficulty"], found["loops_needed"]) if t and d > 0]
+    if len({d for d, _ in needed}) > 2:
+        d, t = zip(*needed)
+        linear, logarithmic = fit_line(d, t), fit_line(np.log2(d), t)
+        numbers["growth"] = dict(loops_a_step=linear[1], r2_linear=linear[2], r2_logarithmic=logarithmic[2])
+        print(
+            f"loops needed for 0.9 (val): {linear[1]:.2f} more for each step of difficulty (R2 {linear[2]:.2f}; "
+            f"as a logarithm: {logarithmic[1]:.2f} for each doubling, R2 {logarithmic[2]:.2f})"
+        )
+    numbers["fit"] = fit_exponential(1 - np.mean(numbers["accuracy"], axis=0))
+    fit = "{e_inf:.3f} + {A:.2f} exp(-{k:.3f} L), residual {residual:.3f}".format(**numbers["fit"])
+    print(f"error after L loops, mean over these difficulties: {fit}")
     write(folder, "depth", draw_depth(numbers), numbers)
 
 
 def draw_depth(numbers):
-    """Left the heat map over difficulty x loops, right three ways to choose the loops, and the control."""
+    """The heat map over difficulty x loops; three ways to choose the loops, and the control; loops needed; margin."""
     difficulties, unit, loops = numbers["difficulty"], numbers["unit"], numbers["loops"][-1]
     top, most, seeds = numbers["trained_difficulty"], numbers["trained_loops"]["largest"], len(numbers["seeds"])
     best, as_trained = numbers["accuracy_at_best_loops"], numbers["accuracy_at_trained_loops"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=(1.4, 1), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(11.5, 8.2), width_ratios=(1.4, 1), layout="constrained")
+    (left, right), (margin, needed) = axes
 
     style = dict(aspect="auto", origin="lower", vmin=0, vmax=1, cmap="cividis")
     image = left.imshow(numbers["accuracy"], extent=(0.5, loops + 0.5, -0.5, len(difficulties) - 0.5), **style)
@@ -153,6 +197,21 @@ def draw_depth(numbers):
     right.axvline(top + 0.5, color="k", lw=0.8, ls="--")
     right.set(xlabel=f"difficulty ({unit})", ylabel="accuracy (test)", ylim=(-0.03, 1.03))
     right.legend(fontsize="small", loc="best")
+
+    for i, (difficulty, curve) in enumerate(zip(difficulties, numbers["margin"])):
+        color = plt.cm.viridis(0.92 * i / max(1, len(difficulties) - 1))
+        margin.plot(numbers["loops"], curve, color=color, label=numbers["difficulty_names"][i].split()[0])
+    margin.axhline(0, color="k", lw=0.8)
+    margin.axvline(most, color="k", lw=0.8, ls="--")
+    margin.set(xlabel="loops (dashed: the most in training)", ylabel="logit of the right answer - best wrong one")
+    margin.legend(title=f"difficulty ({unit})", fontsize="x-small", ncols=2)
+    for found in numbers["by_run"]:
+        needed.plot(difficulties, [t or np.nan for t in found["loops_needed"]], "o-", color=BLUE, lw=0.8, ms=4)
+    if "growth" in numbers:
+        growth = numbers["growth"]
+        kind = "linear" if growth["r2_linear"] > growth["r2_logarithmic"] else "closer to logarithmic"
+        needed.set_title(f"{growth['loops_a_step']:.2f} loops a step, {kind}", size="medium")
+    needed.set(xlabel=f"difficulty ({unit})", ylabel="fewest loops for accuracy 0.9 (val)", ylim=(0, None))
 
     def solved(accuracies):
         """The hardest difficulty up to which every one is solved."""

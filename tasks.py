@@ -145,22 +145,25 @@ class MultiHop(Task):
     Each relation is a fixed random permutation of the entities; without that, the last relations alone would give the
     answer away. Tokens: entities 0..E-1, relations E..E+R-1, and a pad behind short questions. The answer is read at
     the last relation. Difficulty: hops. One-hop questions are the facts themselves, so they are in every split.
+
+    With `pause` = 2 the answer is read two pads later, "c r2 r0 . . -> f": more positions to think in instead of more
+    loops (Goyal et al. 2024), a control.
     """
 
     unit = "hops"
 
-    def __init__(self, hops=6, entities=24, relations=4, **rest):
+    def __init__(self, hops=6, entities=24, relations=4, pause=0, **rest):
         super().__init__(**rest)
-        if min(hops, entities, relations) < 1:
-            raise ValueError("multihop needs at least one hop, one entity and one relation")
-        self.max_difficulty, self.entities, self.relations = hops, entities, relations
+        if min(hops, entities, relations) < 1 or pause < 0:
+            raise ValueError("multihop needs at least one hop, one entity and one relation, and no negative pause")
+        self.max_difficulty, self.entities, self.relations, self.pause = hops, entities, relations, pause
         self.pad = entities + relations
-        self.vocab_size, self.block_size = self.pad + 1, hops + 1
+        self.vocab_size, self.block_size = self.pad + 1, hops + 1 + pause
         world = torch.Generator().manual_seed(self.seed)
         self.facts = torch.stack([torch.randperm(entities, generator=world) for _ in range(relations)])
 
     def question(self, generator, difficulty):
-        B, T = len(difficulty), int(difficulty.max()) + 1
+        B, T = len(difficulty), int(difficulty.max()) + 1 + self.pause
         start = torch.randint(self.entities, (B, 1), generator=generator)
         hops = torch.randint(self.relations, (B, T - 1), generator=generator) + self.entities
         beyond = torch.arange(T) > difficulty[:, None]
@@ -175,14 +178,15 @@ class MultiHop(Task):
         return torch.stack(place, dim=1)
 
     def truth(self, batch):
-        unasked = (batch.tokens == self.pad) | (torch.arange(batch.tokens.shape[1], device=batch.tokens.device) == 0)
+        place = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
+        unasked = (place == 0) | (place > self.measure(batch.tokens)[:, None] + self.pause)
         return self.walk(batch.tokens).masked_fill(unasked, IGNORE)
 
     def measure(self, tokens):
         return (tokens != self.pad).sum(1) - 1
 
     def answer(self, tokens):
-        last = torch.arange(tokens.shape[1], device=tokens.device) == self.measure(tokens)[:, None]
+        last = torch.arange(tokens.shape[1], device=tokens.device) == self.measure(tokens)[:, None] + self.pause
         return self.walk(tokens).masked_fill(~last, IGNORE)
 
     def belongs(self, tokens, split):
@@ -190,6 +194,7 @@ class MultiHop(Task):
 
     def show(self, tokens, prediction=None):
         words = [self.name(token) for token in tokens.tolist() if token != self.pad]
+        words += self.pause * ["."]
         answer = [] if prediction is None else ["->", self.name(int(prediction[len(words) - 1]))]
         return " ".join(words + answer)
 
@@ -208,18 +213,20 @@ class Composition(MultiHop):
         "e7 r2 r0 -> e3"      a composition of two facts
 
     Each relation leads from each entity to a random one. A share of the facts is `alone`: training shows them, but no
-    composition with one of them. A hash divides the compositions of the others into train, val and test; those of
-    val and test ask for generalisation in distribution (ID). The split "alone" holds the compositions of two alone
-    facts, which ask for systematic generalisation (OOD). Every fact is in every split but "alone".
+    composition with one of them. A hash divides the compositions of the others into train, of which a share `composed`
+    is shown, val and test; those two ask for generalisation in distribution (ID). The split "alone" holds the
+    compositions of two alone facts, which ask for systematic generalisation (OOD). Every fact is in all the others.
     """
 
     grows = False
     splits = ("train", "val", "alone")  # what training reports
 
-    def __init__(self, entities=64, relations=10, alone=0.1, **rest):
+    def __init__(self, entities=64, relations=10, alone=0.1, composed=0.8, **rest):
         super().__init__(hops=2, entities=entities, relations=relations, **rest)
-        if not 0 <= alone < 1:
-            raise ValueError(f"alone={alone} must be at least 0 and less than 1")
+        if not 0 <= alone < 1 or not 0 < composed <= 1:
+            raise ValueError(
+                f"alone={alone} must be in 0..1, less than 1, and composed={composed} in 0..1, more than 0"
+            )
         world = torch.Generator().manual_seed(stream(self.seed, "world"))
         self.facts = torch.randint(entities, (relations, entities), generator=world)
         alone = torch.rand(relations, entities, generator=world) < alone
@@ -230,6 +237,8 @@ class Composition(MultiHop):
         self.listed = {(split, 1): facts for split in SPLITS}
         self.listed |= {(split, 2): tokens[~parts.any(0) & self.belongs(tokens, split)] for split in SPLITS}
         self.listed["alone", 2] = tokens[parts.all(0)]
+        shown = torch.rand(len(self.listed["train", 2]), generator=world) < composed
+        self.listed["train", 2] = self.listed["train", 2][shown]
 
     def batch(self, split, step, size, difficulty=None):
         """Without repetition as long as the list lasts. A mixture is uniform over all facts and compositions."""

@@ -48,7 +48,9 @@ class Settings:
     hops: int = 6  # multihop, phop: the most hops in training
     entities: int = 24  # multihop, composition: entities of the world
     relations: int = 4  # multihop: relations, each a permutation of the entities; composition: random ones
+    pause: int = 0  # multihop: pads between the question and the place where its answer is read
     alone: float = 0.1  # composition: the share of the facts that training never composes
+    composed: float = 0.8  # composition: the share of the training compositions that are shown
     length: int = 32  # phop: letters of the text
     alphabet: int = 4  # phop: different letters
     digits: int = 8  # addition: digits of each number in training
@@ -86,6 +88,7 @@ CHOICES = dict(
     sampler=("fixed", "uniform", "poisson", "difficulty"),
     per=("sequence", "batch"),
 )
+FROM_TASK = ("vocab_size", "block_size", "causal", "coordinates")  # the task knows them, they are no flags
 LOWEST = dict(steps=1, batch=1, eval_every=1, eval_size=1)  # of any other number: 0
 HIGHEST = dict(gate=1, min_lr=1, ema=0.99999, beta2=0.99999)
 NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out", "device")  # may differ on --resume
@@ -94,18 +97,8 @@ NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out
 CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3, lr=3e-3, steps=2500),
     composition=dict(
-        entities=64,
-        relations=10,
-        reembed=True,
-        norm="pre",
-        slack=2,
-        curriculum=False,
-        weight_decay=0.3,
-        ema=0.999,
-        batch=512,
-        steps=6000,
-        eval_every=125,
-        snapshots=True,
+        **dict(entities=64, relations=10, reembed=True, norm="pre", slack=2, reach=3, curriculum=False),
+        **dict(weight_decay=0.35, ema=0.999, batch=512, steps=7000, eval_every=125, snapshots=True),
     ),
     phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2600),
     addition=dict(loops=12, lead=2, steps=4500),
@@ -148,7 +141,7 @@ def parse_flags(argv=None):
         group = parser.add_argument_group(title)
         comments = dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(cls), re.M))
         for field in fields(cls):
-            if field.name in ("vocab_size", "block_size", "causal", "coordinates"):  # the task knows them
+            if field.name in FROM_TASK:
                 continue
             default = defaults[field.name] = recipe.get(field.name, field.default)
             kind = dict(type=field.type, metavar=field.type.__name__.upper(), choices=CHOICES.get(field.name))
@@ -299,7 +292,8 @@ def load_run(folder, device="cpu"):
     folder = Path(folder)
     path = folder / "config.json"
     try:
-        flags = argparse.Namespace(**json.loads(path.read_text()))
+        defaults = {f.name: f.default for cls in (Settings, Config) for f in fields(cls) if f.name not in FROM_TASK}
+        flags = argparse.Namespace(**{**defaults, **json.loads(path.read_text())})  # a run may be older than a flag
         task = make_task(flags, device)
         model = make_model(flags, task).to(device)
         path = folder / "checkpoint.pt"
