@@ -227,6 +227,110 @@ def draw_depth(numbers):
 
 
 # -----------------------------------------------------------------------------
+# compute
+
+THRESHOLDS = dict(
+    settle=(0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001),
+    kl=(1.0, 0.3, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6),
+    entropy=(2.0, 1.0, 0.5, 0.2, 0.1, 0.03, 0.01, 0.001),
+)
+
+
+@torch.no_grad()
+def measure_exits(folder, split, args):
+    """One run: difficulty (N,), and for each exit rule and threshold whether it was right and its loops, (N,) each."""
+    model, task, flags = load_model(folder, args.device)
+    if not flags.tied:
+        fail(f"{folder} is an untied run: it has no loop to leave")
+    loops, size = args.loops or min(64, 6 * trained_loops(flags, task)["largest"]), max(2, args.examples // 5)
+    parts, top = [], task.max_difficulty
+    for difficulty in tqdm(difficulties_of(task, split, args.factor, flags.position), desc="compute", leave=False):
+        if difficulty % max(1, top // 3) and task.grows:
+            continue  # a third of the difficulties is enough
+        batch = task.batch(split, 0, size, difficulty)
+        asked, part = batch.targets != IGNORE, {"difficulty": batch.difficulty}
+        states = list(model.states(batch.tokens, loops))[1:]
+        for t, h in enumerate(states, 1):
+            part["fixed", t] = torch.stack((task.check(batch, model.readout(h).argmax(-1)), torch.full((size,), t)))
+        for rule, thresholds in THRESHOLDS.items():
+            for threshold in thresholds:
+                logits, used = model.solve(batch.tokens, rule, threshold, loops, asked)
+                part[rule, threshold] = torch.stack((task.check(batch, logits.argmax(-1)), used))
+        parts.append({key: value.cpu() for key, value in part.items()})
+    return task, flags, {key: torch.cat([part[key] for part in parts], dim=-1) for key in parts[0]}
+
+
+def compute(runs, folder, args):
+    """Accuracy against the loops spent by each exit rule, easy and hard questions apart. Runs (seeds) are pooled."""
+    measured = {split: [measure_exits(run, split, args) for run in runs] for split in ("val", "test")}
+    task, flags, _ = measured["test"][0]
+    val, test = (
+        {key: torch.cat([found[key] for _, _, found in each], dim=-1) for key in each[0][2]}
+        for each in measured.values()
+    )
+    difficulty, top = test["difficulty"], task.max_difficulty
+    hard = difficulty > top if task.grows else difficulty > difficulty.float().median()
+    name = f"more than {top} {task.unit}" if task.grows else "the harder half"
+    numbers = dict(task=flags.task, seeds=[f.seed for _, f, _ in measured["test"]], unit=task.unit, hard=name, rules={})
+    print(f"\n{'rule':>8}  threshold (chosen on val)   easy: right, loops   hard: right, loops")
+    for rule in ("fixed", *THRESHOLDS):
+        settings = [key for key in test if key[0] == rule]
+        best = max(val[key][0].float().mean() for key in settings)
+        good = [key for key in settings if val[key][0].float().mean() >= best - 0.01]
+        chosen = min(good, key=lambda key: val[key][1].float().mean())
+        curves = {
+            kind: [test[key][:, rows].float().mean(1).tolist() for key in settings]  # [right, loops] of each setting
+            for kind, rows in (("easy", ~hard), ("hard", hard))
+        }
+        by_difficulty = [
+            dict(difficulty=d, right=right, quartiles=used.float().quantile(torch.tensor([0.25, 0.5, 0.75])).tolist())
+            for d in difficulty.unique().tolist()
+            for right, used in [
+                (test[chosen][0, difficulty == d].float().mean().item(), test[chosen][1, difficulty == d])
+            ]
+        ]
+        numbers["rules"][rule] = dict(
+            settings=[key[1] for key in settings], chosen=chosen[1], **curves, by_difficulty=by_difficulty
+        )
+        ends = [f"{right:.3f} {used:>6.1f}" for right, used in (curves[k][settings.index(chosen)] for k in curves)]
+        print(f"{rule:>8}  {chosen[1]:>25}   {ends[0]:>18}   {ends[1]:>18}")
+    write(folder, "compute", draw_compute(numbers), numbers)
+
+
+def draw_compute(numbers):
+    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+    styles = dict(fixed=(GREY, "-"), settle=(BLUE, "o-"), kl=(ORANGE, "s-"), entropy=(GREEN, "^-"))
+    for rule, (color, style) in styles.items():
+        found = numbers["rules"][rule]
+        chosen = found["settings"].index(found["chosen"])
+        for axis, kind in zip(axes, ("easy", "hard")):
+            right, used = zip(*found[kind])
+            axis.plot(used, right, style, color=color, ms=4, lw=1, label=rule)
+            axis.plot(used[chosen], right[chosen], "*", color=color, ms=13, mec="k", mew=0.5)
+        rows = found["by_difficulty"]
+        low, middle, high = zip(*[row["quartiles"] for row in rows])
+        axes[2].plot([row["difficulty"] for row in rows], middle, style, color=color, ms=4, label=rule)
+        axes[2].fill_between([row["difficulty"] for row in rows], low, high, color=color, alpha=0.2, lw=0)
+    axes[0].set_title("trained difficulties" if "more" in numbers["hard"] else "the easier half", size="medium")
+    axes[1].set_title(numbers["hard"], size="medium")
+    axes[2].set_title("loops used at the chosen threshold (quartiles)", size="medium")
+    for axis in axes[:2]:
+        axis.set(
+            xlabel="mean loops used (star: chosen on val)", ylabel="accuracy (test)", ylim=(-0.03, 1.03), xscale="log"
+        )
+    axes[2].set(xlabel=f"difficulty ({numbers['unit']})", ylabel="loops")
+    axes[0].legend(title="exit rule")
+    spent = {}
+    for rule, found in numbers["rules"].items():
+        spent[rule] = found["easy"][found["settings"].index(found["chosen"])][1]
+    title = f"{numbers['task']}: an easy question takes {spent['kl']:.1f} loops if it may stop by itself (kl), "
+    title += f"{spent['fixed']:.0f} with one count for all"
+    seeds = len(numbers["seeds"])
+    figure.suptitle(f"{title} ({seeds} seed{'s' * (seeds > 1)})")
+    return figure
+
+
+# -----------------------------------------------------------------------------
 # think
 
 
@@ -434,16 +538,8 @@ def cost(runs, folder, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
-    kinds = dict(
-        depth=depth,
-        phases=phases,
-        fixedpoint=fixedpoint,
-        stages=stages,
-        stability=stability,
-        think=think,
-        solve=solve,
-        cost=cost,
-    )
+    kinds = dict(depth=depth, compute=compute, think=think, phases=phases, fixedpoint=fixedpoint, stages=stages)
+    kinds.update(stability=stability, solve=solve, cost=cost)
     parser.add_argument("what", choices=kinds)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders; depth averages over several (seeds)")
     parser.add_argument(

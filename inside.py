@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +233,7 @@ def measure_fixedpoint(folder, args):
         ends = layers[-1].flatten(2)  # (n_core, B, T * C)
         part = dict(
             difficulty=batch.difficulty,
-            movement=relative(states[1:], states[:-1]).T,  # (N, loops)
+            movement=relative(states[:-1], states[1:]).T,  # (N, loops)
             right=torch.stack(
                 [task.check(batch, model.readout(h).argmax(-1)) for h in states[1:]], dim=1
             ),  # (N, loops)
@@ -301,7 +302,8 @@ def print_fixedpoint(numbers, trained):
     for row in numbers["by_difficulty"]:
         text = f"{row['difficulty']:>20}   {row['right']:.3f}   {row['answered']:>15}   {row['at_rest']:>17}"
         print(f"{text}   {row['auroc']:>21.3f}")
-    after = ", ".join(f"{numbers['auroc'][t - 1]:.3f} at {t}" for t in (trained, 2 * trained, numbers["loops"]))
+    moments = sorted({min(t, numbers["loops"]) for t in (trained, 2 * trained, numbers["loops"])})
+    after = ", ".join(f"{numbers['auroc'][t - 1]:.3f} at {t}" for t in moments)
     print(f"all together: AUROC {after} loops")
     at_rest = [f"{numbers[f'at_rest_if_{name}']:.3f} of the {name}" for name in ("right", "wrong")]
     print(f"at rest in the end: {', '.join(at_rest)}")
@@ -462,19 +464,23 @@ def draw_stages(found, flags, task):
 
 
 @torch.no_grad()
-def untrained(norm, injection, seeds, loops=128, layers=12, C=128, T=32):
+def untrained(norm, injection, std, seeds, loops=128, layers=12, C=64, T=16):
     """
-    A random core of 12 layers (Blayney 2026): how far the last of 128 loops still moves the state, its norm a token,
-    and the least cosine between the fixed points of two layers (1: they all do nothing any more). Medians of seeds.
+    A random core of 12 layers with weights of a standard deviation (Blayney 2026): how far the last of 128 loops still
+    moves the state, its size (RMS), and the least cosine between the last states of two layers (1: a degenerate fixed
+    point, no layer changes the direction of the state). Medians of seeds.
     """
     rows = []
     for seed in seeds:
         torch.manual_seed(stream(seed, "untrained"))
         sizes = dict(vocab_size=64, block_size=T, n_embd=C, n_core=layers, position="rope")
         model = LoopedGPT(Config(**sizes, norm=norm, injection=injection))
+        for parameter in model.core.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=std)
         tokens = torch.randint(64, (4, T))
         states = layered(model, tokens, loops)  # (loops, layers, B, T, C)
-        movement = relative(states[1:, -1], states[:-1, -1]).mean(1)
+        movement = relative(states[:-1, -1], states[1:, -1]).mean(1)
         ends = states[-1].flatten(2)
         cosine = F.cosine_similarity(ends[:, None], ends[None], dim=-1).mean(2).min()
         size = states[-1, -1].norm(dim=-1).mean() / C**0.5
@@ -508,74 +514,61 @@ def trained_at(lr, injection, seed, steps, folder):
     return dict(loss=row["loss"], size_8=sizes[8].item(), size_32=sizes[32].item(), radius=radius)
 
 
+RATES, INJECTIONS = (1e-3, 3e-3, 1e-2, 3e-2), ("none", "add", "concat", "diagonal")
+WEIGHTS = {  # of the random cores: this project's fan_in ** -0.5 at width 64, and GPT-2's
+    f"{norm}, {std}": (norm, std) for std in (0.125, 0.02) for norm in ("pre", "post", "sandwich")
+}
+
+
 def stability(runs, folder, args):
-    """Two grids, without a run: norm x injection at random weights, learning rate x injection in training."""
+    """Two grids without a run: norm x injection at random weights, learning rate x injection in training."""
     folder.mkdir(parents=True, exist_ok=True)
-    norms, injections, rates = (
-        ("pre", "post", "sandwich"),
-        ("none", "add", "concat", "diagonal"),
-        (1e-3, 3e-3, 1e-2, 3e-2),
-    )
-    seeds = range(3)
-    cells = [(norm, injection) for norm in norms for injection in injections]
-    random = {cell: untrained(*cell, seeds) for cell in tqdm(cells, desc="random weights", leave=False)}
-    print("\nrandom weights, 128 loops      last movement   size of the state   least cosine of two layers' ends")
-    for (norm, injection), row in random.items():
-        print(f"{norm:>9} {injection:>9}   {row['movement']:>22.1e} {row['size']:>19.1f} {row['cosine']:>26.3f}")
-    cells = [(rate, injection, seed) for rate in rates for injection in injections for seed in seeds]
+    seeds, random, trained = range(3), [], []
+    print("random weights, 128 loops        last movement   size of the state   least cosine of two layers' ends")
+    for name, injection in tqdm(list(product(WEIGHTS, INJECTIONS)), desc="random weights", leave=False):
+        norm, std = WEIGHTS[name]
+        row = untrained(norm, injection, std, seeds)
+        random.append(dict(norm=norm, std=std, injection=injection, **row))
+        tqdm.write(f"{name:>16} {injection:>9}   {row['movement']:>16.1e} {row['size']:>19.1f} {row['cosine']:>26.3f}")
+    print(f"training, pre-norm, {args.steps} steps   loss of each seed   size after 8, 32 loops   spectral radius")
     with tempfile.TemporaryDirectory() as scratch:
-        trained = {
-            cell: trained_at(*cell, args.steps, Path(scratch)) for cell in tqdm(cells, desc="training", leave=False)
-        }
-    print("\ntraining, pre-norm        loss of each seed        size after 8, 32 loops   spectral radius")
-    for rate in rates:
-        for injection in injections:
-            each = [trained[rate, injection, seed] for seed in seeds]
+        for rate, injection in tqdm(list(product(RATES, INJECTIONS)), desc="training", leave=False):
+            each = [trained_at(rate, injection, seed, args.steps, Path(scratch)) for seed in seeds]
             losses = ", ".join(f"{row['loss']:.3f}" if row else "diverged" for row in each)
-            good = [row for row in each if row]
-            more = [
-                np.median([row[key] for row in good]) if good else math.nan for key in ("size_8", "size_32", "radius")
-            ]
-            print(f"{rate:>9} {injection:>9}   {losses:>28}   {more[0]:>10.1f} {more[1]:>10.1f} {more[2]:>10.3f}")
-    numbers = dict(seeds=list(seeds), steps=args.steps)
-    numbers["random"] = [dict(norm=norm, injection=injection, **row) for (norm, injection), row in random.items()]
-    numbers["trained"] = [
-        dict(lr=r, injection=i, seed=s, **(row or dict(diverged=True))) for (r, i, s), row in trained.items()
-    ]
-    write(folder, "stability", draw_stability(random, trained, norms, injections, rates, seeds), numbers)
+            row = dict(lr=rate, injection=injection, diverged=each.count(None))
+            for key in ("loss", "size_8", "size_32", "radius"):
+                row[key] = np.median([found[key] for found in each if found] or [np.inf])
+            trained.append(row)
+            sizes = f"{row['size_8']:>11.1f} {row['size_32']:>10.1f} {row['radius']:>17.3f}"
+            tqdm.write(f"{rate:>16} {injection:>9} {losses:>24} {sizes}")
+    numbers = dict(seeds=list(seeds), steps=args.steps, random=random, trained=trained)
+    write(folder, "stability", draw_stability(numbers), numbers)
 
 
-def draw_stability(random, trained, norms, injections, rates, seeds):
-    figure, axes = plt.subplots(1, 4, figsize=(16, 3.9), layout="constrained")
-
-    def grid(axis, table, names, text, title, label):
-        table = np.array(table, dtype=float)
+def draw_stability(numbers):
+    figure, axes = plt.subplots(1, 4, figsize=(16, 4.2), layout="constrained")
+    rates, seeds = [f"{rate:g}" for rate in RATES], len(numbers["seeds"])
+    panels = (
+        ("random", "movement", WEIGHTS, "log10 of the movement in loop 128"),
+        ("random", "cosine", WEIGHTS, "least cosine between layers' last states"),
+        ("trained", "loss", rates, f"loss after {numbers['steps']} steps (nats)"),
+        ("trained", "size_32", rates, "log10 of the state's size after 32 loops"),
+    )
+    for axis, (grid, key, names, title) in zip(axes, panels):
+        table = np.array([row[key] for row in numbers[grid]]).reshape(-1, len(INJECTIONS))
+        if "log10" in title:
+            table = np.log10(np.maximum(table, 1e-9))
+        table[~np.isfinite(table)] = np.nan  # diverged
         image = axis.imshow(table, cmap="cividis", aspect="auto")
         for (y, x), value in np.ndenumerate(table):
-            light = value < np.nanmin(table) + 0.6 * (np.nanmax(table) - np.nanmin(table))
-            shown = text.format(value) if math.isfinite(value) else "diverged"
-            axis.text(x, y, shown, ha="center", va="center", color="w" if light and math.isfinite(value) else "k")
-        axis.set_xticks(range(len(injections)), injections)
+            dark = value < np.nanmin(table) + 0.6 * np.ptp(table[np.isfinite(table)])
+            text = f"{value:.2f}" if np.isfinite(value) else "diverged"
+            axis.text(x, y, text, ha="center", va="center", size="small", color="w" if dark else "k")
+        axis.set_xticks(range(len(INJECTIONS)), INJECTIONS)
         axis.set_yticks(range(len(names)), names)
-        axis.set(xlabel="injection", ylabel=label)
-        axis.set_title(title, size="medium")
+        axis.set(xlabel="injection", ylabel="norm, standard deviation" if grid == "random" else "learning rate")
+        axis.set_title(f"{grid} weights: {title}", size="small")
         figure.colorbar(image, ax=axis)
-
-    for axis, key, title in (
-        (axes[0], "movement", "random weights: log10 of the\n128th loop's movement (-7: at rest)"),
-        (axes[1], "cosine", "random weights: least cosine between\nthe layers' last states (1: degenerate)"),
-    ):
-        table = [[random[norm, injection][key] for injection in injections] for norm in norms]
-        table = np.log10(np.maximum(table, 1e-9)) if key == "movement" else table
-        grid(axis, table, norms, "{:.1f}" if key == "movement" else "{:.2f}", title, "norm")
-    for axis, key, title in (
-        (axes[2], "loss", "training, pre-norm: loss (nats)"),
-        (axes[3], "size_32", "training: log10 of the size of\nthe state after 32 loops"),
-    ):
-        each = [[[trained[rate, i, s] for s in seeds] for i in injections] for rate in rates]
-        table = [[np.median([row[key] if row else np.inf for row in cell]) for cell in line] for line in each]
-        table = np.log10(table) if key == "size_32" else table
-        table = np.where(np.isfinite(table), table, np.nan)
-        grid(axis, table, [f"{rate:g}" for rate in rates], "{:.2f}", title, "learning rate")
-    figure.suptitle(f"What keeps a loop stable (medians of {len(seeds)} seeds)")
+    title = "With a diagonal injection the state has a place to rest and keeps its size; concat learns to blow it up"
+    figure.suptitle(f"{title} (medians of {seeds} seeds)")
     return figure

@@ -33,7 +33,7 @@ class Config:
     tied: bool = True  # False: loops * n_core layers of their own, the control of equal depth
     injection: str = "add"  # how e enters each loop: none | add | concat (Huginn 2025) | diagonal (Parcae 2026)
     norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm, see Block
-    position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | learned | grid
+    position: str = "relative"  # none | rope (Su 2021) | randomised | alibi | relative (T5 2020) | learned | grid
     reach: int = 4  # position="relative": a learned bias for distance 0, 1, .., reach - 2, and one for all beyond
     coordinates: tuple = ()  # position="grid": (row, column, box) of each cell; a bias for each way to share them
     state_init: str = "embed"  # initial state: embed (e itself) | zeros (Yang 2024) | noise (Huginn 2025)
@@ -46,7 +46,7 @@ class Config:
         choices = dict(
             injection=("none", "add", "concat", "diagonal"),
             norm=("pre", "post", "sandwich"),
-            position=("none", "rope", "alibi", "relative", "learned", "grid"),
+            position=("none", "rope", "randomised", "alibi", "relative", "learned", "grid"),
             state_init=("embed", "zeros", "noise"),
         )
         for name, allowed in choices.items():
@@ -60,9 +60,9 @@ class Config:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd={self.n_embd} must be divisible by n_head={self.n_head}")
-        if self.position == "rope" and (self.n_embd // self.n_head) % 2:
+        if self.position in ("rope", "randomised") and (self.n_embd // self.n_head) % 2:
             raise ValueError(
-                f"position='rope' rotates pairs: n_embd / n_head = {self.n_embd // self.n_head} must be even"
+                f"position={self.position!r} rotates pairs: n_embd / n_head = {self.n_embd // self.n_head} must be even"
             )
         if (self.position == "grid") != bool(self.coordinates):
             raise ValueError("position='grid' and coordinates go together")
@@ -223,9 +223,11 @@ class LoopedGPT(nn.Module):
         keys = torch.arange(offset + T, device=device)
         queries = keys[offset:, None]
         distance = (queries - keys).abs()
-        if config.position == "rope":
-            D = config.n_embd // config.n_head
-            angles = queries * 10000.0 ** (-torch.arange(0, D, 2, device=device) / D)
+        if config.position in ("rope", "randomised"):
+            D, places = config.n_embd // config.n_head, queries
+            if config.position == "randomised" and self.training:  # gaps, to meet far places early (Ruoss 2023)
+                places = torch.randperm(8 * config.block_size, device=device)[:T].sort().values[:, None]
+            angles = places * 10000.0 ** (-torch.arange(0, D, 2, device=device) / D)
         elif config.position == "alibi":
             slopes = 2.0 ** (-8 * torch.arange(1, config.n_head + 1, device=device) / config.n_head)
             mask = -slopes[:, None, None] * distance

@@ -1,15 +1,19 @@
 """The analyses on tiny runs: the files they promise, and their numbers against a direct computation."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import analyze
+import inside
 import train
 from looped import Config, LoopedGPT
+from tasks import IGNORE
 from train import load_model, main
 
 TINY = "--steps 2 --batch 8 --eval_size 8 --n_embd 16 --n_head 2 --device cpu".split()
@@ -23,6 +27,8 @@ def runs(tmp_path_factory):
     main(["--task", "multihop", "--hops", "2", *TINY, *more, "--out", str(folder / "hops/control")])
     main(["--task", "multihop", "--hops", "2", *TINY, "--seed", "1", "--out", str(folder / "other")])
     main(["--task", "addition", "--digits", "3", *TINY, "--out", str(folder / "digits")])
+    small = ["--entities", "12", "--relations", "3", "--eval_every", "1", "--snapshots"]
+    main(["--task", "composition", *small, *TINY, "--out", str(folder / "facts")])
     with pytest.MonkeyPatch.context() as monkeypatch:  # the bank of puzzles is kept in the working directory
         monkeypatch.chdir(folder)
         main(["--task", "sudoku", "--puzzles", "500", *TINY, "--out", str(folder / "boards")])
@@ -63,6 +69,49 @@ def test_depth_averages_over_seeds(runs, monkeypatch):
     numbers = json.loads((runs / "hops/depth.json").read_text())
     one, two = (torch.tensor(found["accuracy"]) for found in numbers["by_run"])
     assert numbers["seeds"] == [0, 1] and torch.allclose(torch.tensor(numbers["accuracy"]), (one + two) / 2)
+
+
+def test_depth_measures_the_margin_and_the_loops_needed(runs, monkeypatch):
+    run(monkeypatch, "depth", runs / "hops", "--loops", 8, "--examples", 30, "--device", "cpu")
+    numbers = json.loads((runs / "hops/depth.json").read_text())
+    model, task, _ = load_model(runs / "hops")
+    batch = task.batch("test", 0, 30, 2)
+    margins = []
+    for logits, targets in zip(model(batch.tokens, 5).tolist(), batch.targets.tolist()):
+        place, target = next((i, t) for i, t in enumerate(targets) if t != -100)
+        margins.append(logits[place][target] - max(x for i, x in enumerate(logits[place]) if i != target))
+    assert numbers["margin"][1][4] == pytest.approx(sum(margins) / 30, abs=1e-4)
+    needed = numbers["by_run"][0]["loops_needed"]
+    for difficulty, loops in zip(numbers["difficulty"], needed):
+        val, _ = analyze.accuracy_by_loop(model, task, "val", difficulty, 8, 30)
+        assert loops == min((t for t in range(1, 9) if val[t - 1] >= 0.9), default=None)
+
+
+def test_fits_find_the_curves_that_were_drawn():
+    x = np.array([1, 2, 4, 8, 16])
+    a, b, r2 = analyze.fit_line(x, 3 + 0.5 * x)
+    assert (a, b, r2) == pytest.approx((3, 0.5, 1)) and analyze.fit_line(np.log2(x), 3 + 0.5 * x)[2] < 0.9
+    L = np.arange(1, 31)
+    fit = analyze.fit_exponential(0.07 + 0.8 * np.exp(-0.3 * L))
+    assert fit["e_inf"] == pytest.approx(0.07, abs=2e-3) and fit["k"] == pytest.approx(0.3, rel=0.03)
+    assert fit["residual"] < 2e-3 < analyze.fit_exponential(L % 2)["residual"]
+
+
+def test_compute_counts_what_each_rule_spends(runs, monkeypatch, capsys):
+    run(monkeypatch, "compute", runs / "hops", "--loops", 6, "--examples", 20, "--factor", 2, "--device", "cpu")
+    numbers = json.loads((runs / "hops/compute.json").read_text())
+    fixed = numbers["rules"]["fixed"]
+    assert [used for _, used in fixed["easy"]] == [1, 2, 3, 4, 5, 6] and fixed["settings"] == [1, 2, 3, 4, 5, 6]
+    model, task, _ = load_model(runs / "hops")
+    right, used = [], []
+    for difficulty in (1, 2):
+        batch = task.batch("test", 0, 4, difficulty)
+        asked = batch.targets != IGNORE
+        logits, loops = model.solve(batch.tokens, "entropy", analyze.THRESHOLDS["entropy"][0], 6, asked)
+        right += task.check(batch, logits.argmax(-1)).tolist()
+        used += loops.tolist()
+    assert numbers["rules"]["entropy"]["easy"][0] == pytest.approx([sum(right) / 8, sum(used) / 8])
+    assert "chosen on val" in capsys.readouterr().out and (runs / "hops/compute.png").exists()
 
 
 @pytest.mark.parametrize("name", ("hops", "digits", "boards"))
@@ -112,6 +161,111 @@ def test_cost_counts_the_flops_that_the_shapes_imply(runs, monkeypatch):
         assert looped["parameters"] == numbers["looped"][0]["parameters"]
     memory = [row["memory"] for row in numbers["looped"]]
     assert memory[-1] / memory[-2] == pytest.approx(2, rel=0.1)
+
+
+# ---- inside
+
+
+def test_phases_reads_the_curves_and_the_lens_reads_the_states(runs, monkeypatch):
+    run(monkeypatch, "phases", runs / "facts", "--device", "cpu")
+    (found,) = json.loads((runs / "facts/phases.json").read_text())["runs"]
+    rows = [json.loads(line) for line in (runs / "facts/metrics.jsonl").read_text().splitlines()]
+    assert found["curves"]["alone"] == [row["alone"]["2"] for row in rows] and found["loops"] == 4
+    model, task, _ = load_model(runs / "facts")
+    batch = task.batch("alone", 0, 500, 2)
+    right = task.check(batch, model(batch.tokens, 4).argmax(-1)).float().mean().item()
+    assert found["end"]["alone"] == pytest.approx(right)
+    with torch.no_grad():
+        (bridge_1, bridge_2, answer), cosine = inside.lens(model, task, "alone", 4)
+        h = model.think(batch.tokens, 3)
+        read = model.readout(h).argmax(-1)
+    bridges = [task.facts[r - 12, e].item() for e, r, _ in batch.tokens.tolist()]
+    answers = [task.facts[r - 12, b].item() for b, (_, _, r) in zip(bridges, batch.tokens.tolist())]
+    count = len(bridges)
+    assert bridge_1[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 1].tolist(), bridges)) / count)
+    assert bridge_2[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 2].tolist(), bridges)) / count)
+    assert answer[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 2].tolist(), answers)) / count)
+    embeddings = model.embed.weight[torch.tensor(bridges)]
+    expected = (h[:, 1] * embeddings).sum(1) / h[:, 1].norm(dim=1) / embeddings.norm(dim=1)
+    assert cosine[3] == pytest.approx(expected.mean().item(), abs=1e-5)
+    assert inside.mend(model, task, "alone", 4, 0.0) == pytest.approx(right)
+
+
+def test_the_end_of_a_phase_is_the_last_evaluation_before_the_next_begins():
+    found = dict(steps=[10, 20, 30, 40], reached=dict(train=10, val=30, alone=None))
+    assert list(inside.ends_of_phases(found).values()) == [20, 40]
+    assert inside.ends_of_phases(dict(steps=[10], reached=dict(train=None, val=None, alone=None))) == {}
+
+
+@pytest.mark.parametrize("name", ("hops", "digits", "boards"))
+def test_fixedpoint_on_every_kind_of_task(runs, monkeypatch, name, capsys):
+    run(monkeypatch, "fixedpoint", runs / name, "--loops", 12, "--examples", 16, "--device", "cpu", "--factor", 2)
+    numbers = json.loads((runs / name / "fixedpoint.json").read_text())
+    model, task, _ = load_model(runs / name)
+    row = numbers["by_difficulty"][0]
+    h = model.trajectory(task.batch("test", 0, 4, row["difficulty"]).tokens, 12)
+    moved = (h[5] - h[4]).flatten(1).norm(dim=1) / h[5].flatten(1).norm(dim=1)
+    assert row["movement"][4] == pytest.approx(moved.median().item(), rel=1e-4)
+    assert len(numbers["auroc"]) == 12 and numbers["distance"][0][-1] == pytest.approx(0, abs=1e-6)
+    assert "cosine to the usual end" in capsys.readouterr().out and (runs / name / "fixedpoint.png").exists()
+
+
+def test_layers_seen_by_hooks_are_the_layers_of_the_loop():
+    torch.manual_seed(0)
+    model = LoopedGPT(Config(vocab_size=9, block_size=6, n_embd=16, n_head=2, n_core=3, n_prelude=1))
+    tokens = torch.randint(9, (2, 6))
+    layers, states = inside.layered(model, tokens, 4), model.trajectory(tokens, 4)
+    assert torch.equal(layers[:, -1], states[1:])
+    _, e, geometry = model.begin(tokens)
+    assert torch.equal(layers[2, 0], model.core[0](model.inject(states[2], e), *geometry))
+
+
+@pytest.mark.parametrize("changes", (dict(), dict(position="none"), dict(causal=False, position="none")))
+def test_watched_attention_explains_what_attention_returns(changes):
+    torch.manual_seed(0)
+    model = LoopedGPT(Config(vocab_size=9, block_size=6, n_embd=16, n_head=2, **changes))
+    block, x = model.core[0], torch.randn(2, 6, 16)
+    angles, mask = model.geometry(6)
+    with inside.WatchAttention() as watch:
+        y = block.attention(x, angles, mask, None)
+    (pattern,) = watch.patterns
+    values = block.attention.qkv(x)[..., 32:].view(2, 6, 2, 8).transpose(1, 2)
+    torch.testing.assert_close(block.attention.out((pattern @ values).transpose(1, 2).reshape(2, 6, 16)), y)
+    torch.testing.assert_close(pattern.sum(-1), torch.ones(2, 2, 6))
+
+
+def test_stages_of_looped_and_untied(runs, monkeypatch):
+    run(monkeypatch, "stages", runs / "hops", "--examples", 8, "--device", "cpu")
+    (found,) = json.loads((runs / "hops/stages.json").read_text())["runs"]
+    assert len(found["looped"]["mixing"]) == 12 and len(found["untied"]["mixing"]) == 6
+    matrix = torch.tensor(found["looped"]["difference"])
+    assert torch.equal(matrix, matrix.T) and (matrix.diagonal() == 0).all() and (matrix >= 0).all()
+    assert all(0 <= c <= 1 for c in found["looped"]["concentration"] + found["untied"]["concentration"])
+
+
+def test_entropy_of_known_distributions():
+    p = torch.tensor([[0.25, 0.25, 0.25, 0.25], [1, 0, 0, 0]])
+    assert inside.entropy(p).tolist() == pytest.approx([1.3863, 0], abs=1e-4)
+
+
+def test_auroc_counts_pairs():
+    generator = torch.Generator().manual_seed(0)
+    score = torch.randint(6, (40,), generator=generator).float()  # with ties
+    label = torch.rand(40, generator=generator) < 0.4
+    pairs = [(a > b) + 0.5 * (a == b) for a in score[label].tolist() for b in score[~label].tolist()]
+    assert inside.auroc(score, label) == pytest.approx(sum(pairs) / len(pairs))
+    assert math.isnan(inside.auroc(score, torch.ones(40, dtype=torch.bool)))
+
+
+def test_stability_measures_random_and_trained_loops(tmp_path):
+    calm = inside.untrained("post", "diagonal", 0.02, [0], loops=40, layers=2, C=16, T=6)
+    grows = inside.untrained("pre", "add", 0.25, [0], loops=40, layers=2, C=16, T=6)
+    assert calm["movement"] < 1e-4 and calm["size"] == pytest.approx(1, abs=0.01)
+    assert grows["size"] > 10 and grows["cosine"] > 0.9
+    row = inside.trained_at(1e-3, "diagonal", 0, 3, tmp_path)
+    model, _, _ = load_model(tmp_path)
+    assert row["radius"] == pytest.approx(model.inject.decay().max().item()) and row["radius"] < 1
+    assert inside.trained_at(1e30, "add", 0, 5, tmp_path) is None
 
 
 @pytest.mark.parametrize(

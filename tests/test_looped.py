@@ -231,6 +231,25 @@ def test_diagonal_injection_is_a_contraction_for_any_parameters():
         assert (moved < (h - g).abs()).all()
 
 
+def test_randomised_positions_are_rotary_ones_with_gaps_in_training_alone():
+    model, x = build(position="randomised"), tokens()
+    plain = build(position="rope")
+    plain.load_state_dict(model.state_dict())
+    assert torch.equal(model.eval()(x, 3), plain(x, 3))
+    angles = [model.train().geometry(T)[0] for _ in range(50)]
+    places = torch.stack([each[:, 0] for each in angles])  # the first pair of channels turns by one radian a place
+    gaps = places.diff(dim=1)
+    assert torch.equal(places, places.round()) and places.max() < 8 * model.config.block_size
+    assert gaps.min() >= 1 and gaps.float().mean() > 3 and len(places.unique(dim=0)) > 45
+
+
+def test_a_readout_of_some_positions_is_a_part_of_the_whole():
+    model, x = build(n_coda=1), tokens()
+    asked = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    h = model.think(x, 3)
+    torch.testing.assert_close(model.readout(h, asked=asked), model.readout(h)[asked])
+
+
 @pytest.mark.parametrize("position", TEXT_POSITIONS)
 def test_a_causal_model_never_looks_ahead(position):
     model, x = build(position=position, n_prelude=1, n_coda=1, reembed=True), tokens()

@@ -8,7 +8,7 @@ import torch
 
 import tasks
 import train
-from tasks import IGNORE, TASKS, Addition, MultiHop, PHop, Sudoku, read_puzzles
+from tasks import IGNORE, TASKS, Addition, Composition, MultiHop, PHop, Sudoku, read_puzzles
 
 
 @pytest.fixture(scope="session")
@@ -128,6 +128,60 @@ def test_multihop_padding_does_not_move_a_question_to_another_split():
 def test_multihop_shows_what_its_docstring_promises():
     task = MultiHop()
     assert task.show(torch.tensor([2, 26, 24, 28, 28]), torch.tensor([0, 0, 5, 0, 0])) == "c r2 r0 -> f"
+
+
+def test_a_pause_moves_the_answer_and_nothing_else():
+    plain, paused = MultiHop(), MultiHop(pause=3)
+    assert paused.block_size == plain.block_size + 3
+    batch = paused.batch("train", 0, 100)
+    for tokens, targets, hops in zip(batch.tokens, batch.targets, batch.difficulty.tolist()):
+        answer = plain.answer(tokens[None, : hops + 1])[0, hops]
+        assert targets[hops + 3] == answer and (targets != IGNORE).sum() == 1
+        assert paused.truth(batch._replace(tokens=tokens[None]))[0, hops : hops + 4].unique().tolist() == [answer]
+    shown = paused.show(torch.tensor([2, 26, 24, 28, 28, 28, 28]), torch.tensor([0, 0, 0, 0, 0, 5, 0]))
+    assert shown == "c r2 r0 . . . -> f"
+
+
+# ---- composition
+
+
+def test_compositions_against_a_follower_and_their_splits_against_the_definition():
+    task = Composition(entities=12, relations=5, alone=0.2, seed=3)
+    facts = {(entity, 12 + r): to for r, row in enumerate(task.facts.tolist()) for entity, to in enumerate(row)}
+    asked = {split: [] for split in ("train", "val", "test", "alone")}
+    for split, each in asked.items():
+        batch = task.batch(split, 0, 2000, 2)
+        for (start, first, second), targets in zip(batch.tokens.tolist(), batch.targets.tolist()):
+            assert targets == [IGNORE, IGNORE, facts[facts[start, first], second]]
+            each.append((start, first, second))
+    parts = {split: {part for a, r, s in each for part in ((a, r), (facts[a, r], s))} for split, each in asked.items()}
+    composed = parts["train"] | parts["val"] | parts["test"]
+    assert parts["alone"] and not parts["alone"] & composed  # a fact is either composed or alone, never both
+    train, val, test = (set(asked[split]) for split in ("train", "val", "test"))
+    assert not train & val and not train & test and not val & test
+    assert len(asked["train"]) == 2000 > len(train)  # a list that is too short begins again
+    single = task.batch("train", 0, len(facts), 1)
+    shown = {
+        (start, relation): target for (start, relation, _), (_, target, _) in zip(*map(torch.Tensor.tolist, single[:2]))
+    }
+    assert shown == facts  # all facts are trained, those alone, too
+    assert (single.difficulty == 1).all() and task.difficulties("alone") == [2]
+
+
+def test_a_mixture_is_uniform_over_facts_and_shown_compositions():
+    task = Composition()
+    facts, pairs = len(task.listed["train", 1]), len(task.listed["train", 2])
+    assert facts == 640 and 0.75 < pairs / len(Composition(composed=1.0).listed["train", 2]) < 0.85
+    everything = task.batch("train", 0, facts + pairs)
+    assert len(everything.tokens.unique(dim=0)) == facts + pairs and (everything.difficulty == 1).sum() == facts
+
+
+def test_composition_shows_what_its_docstring_promises():
+    task = Composition()
+    assert task.show(torch.tensor([7, 66, 64]), torch.tensor([0, 0, 3])) == "e7 r2 r0 -> e3"
+    assert task.show(torch.tensor([7, 66, 74]), torch.tensor([0, 40, 0])) == "e7 r2 -> e40"
+    with pytest.raises(ValueError, match="no alone question"):
+        task.batch("alone", 0, 5, 1)
 
 
 # ---- phop
