@@ -2,10 +2,15 @@
 Look at a trained run: `python analyze.py WHAT runs/NAME` writes WHAT.png and WHAT.json, the numbers under the picture,
 into the run folder.
 
-    depth   accuracy over difficulty x loops, against the untied control
-    think   what the model would answer after each loop, for one question of each of a few difficulties
-    solve   the puzzles of a file (--file), by a Sudoku model
-    cost    parameters, FLOPs, milliseconds and memory over loops, against an untied stack
+    depth       accuracy over difficulty x loops, against the untied control
+    compute     accuracy against the loops spent, for each rule of when to stop
+    think       what the model would answer after each loop, for one question of each of a few difficulties
+    phases      composition: memorising, composing, composing facts only ever seen alone; lens.png: where it happens
+    fixedpoint  how far each loop moves the state, and whether it rests when, and only when, the answer is there
+    stages      what each layer of each loop attends to, against the untied control
+    stability   no run needed: norms, injections and learning rates, at random weights and in short training
+    solve       the puzzles of a file (--file), by a Sudoku model
+    cost        parameters, FLOPs, milliseconds and memory over loops, against an untied stack
 """
 
 import argparse
@@ -230,9 +235,9 @@ def draw_depth(numbers):
 # compute
 
 THRESHOLDS = dict(
-    settle=(0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001),
-    kl=(1.0, 0.3, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6),
-    entropy=(2.0, 1.0, 0.5, 0.2, 0.1, 0.03, 0.01, 0.001),
+    settle=(0.3, 0.1, 0.05, 0.01, 0.001),
+    kl=(0.1, 0.01, 0.001, 1e-4, 1e-6),
+    entropy=(1.0, 0.3, 0.1, 0.03, 0.003),
 )
 
 
@@ -278,21 +283,16 @@ def compute(runs, folder, args):
         best = max(val[key][0].float().mean() for key in settings)
         good = [key for key in settings if val[key][0].float().mean() >= best - 0.01]
         chosen = min(good, key=lambda key: val[key][1].float().mean())
-        curves = {
-            kind: [test[key][:, rows].float().mean(1).tolist() for key in settings]  # [right, loops] of each setting
-            for kind, rows in (("easy", ~hard), ("hard", hard))
-        }
-        by_difficulty = [
-            dict(difficulty=d, right=right, quartiles=used.float().quantile(torch.tensor([0.25, 0.5, 0.75])).tolist())
-            for d in difficulty.unique().tolist()
-            for right, used in [
-                (test[chosen][0, difficulty == d].float().mean().item(), test[chosen][1, difficulty == d])
-            ]
+        found = numbers["rules"][rule] = dict(settings=[key[1] for key in settings], chosen=chosen[1], by_difficulty=[])
+        for kind, rows in (("easy", ~hard), ("hard", hard)):
+            found[kind] = [test[key][:, rows].float().mean(1).tolist() for key in settings]  # [right, loops] of each
+        for each in difficulty.unique().tolist():
+            right, used = test[chosen][:, difficulty == each].float()
+            quartiles = used.quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
+            found["by_difficulty"].append(dict(difficulty=each, right=right.mean().item(), quartiles=quartiles))
+        ends = [
+            f"{right:.3f} {used:>6.1f}" for right, used in (found[k][settings.index(chosen)] for k in ("easy", "hard"))
         ]
-        numbers["rules"][rule] = dict(
-            settings=[key[1] for key in settings], chosen=chosen[1], **curves, by_difficulty=by_difficulty
-        )
-        ends = [f"{right:.3f} {used:>6.1f}" for right, used in (curves[k][settings.index(chosen)] for k in curves)]
         print(f"{rule:>8}  {chosen[1]:>25}   {ends[0]:>18}   {ends[1]:>18}")
     write(folder, "compute", draw_compute(numbers), numbers)
 
@@ -320,11 +320,11 @@ def draw_compute(numbers):
         )
     axes[2].set(xlabel=f"difficulty ({numbers['unit']})", ylabel="loops")
     axes[0].legend(title="exit rule")
-    spent = {}
+    spent = []
     for rule, found in numbers["rules"].items():
-        spent[rule] = found["easy"][found["settings"].index(found["chosen"])][1]
-    title = f"{numbers['task']}: an easy question takes {spent['kl']:.1f} loops if it may stop by itself (kl), "
-    title += f"{spent['fixed']:.0f} with one count for all"
+        right, used = found["hard"][found["settings"].index(found["chosen"])]
+        spent.append(f"{rule} {right:.2f} in {used:.0f} loops")
+    title = f"{numbers['task']}, {numbers['hard']}: {'; '.join(spent)}"
     seeds = len(numbers["seeds"])
     figure.suptitle(f"{title} ({seeds} seed{'s' * (seeds > 1)})")
     return figure
@@ -535,13 +535,13 @@ def cost(runs, folder, args):
     write(folder, "cost", figure, numbers)
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
     kinds = dict(depth=depth, compute=compute, think=think, phases=phases, fixedpoint=fixedpoint, stages=stages)
     kinds.update(stability=stability, solve=solve, cost=cost)
     parser.add_argument("what", choices=kinds)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders; depth averages over several (seeds)")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders; most analyses take several (seeds)")
     parser.add_argument(
         "--loops", type=int, default=0, help="the most loops to try (default: several times those of training)"
     )
@@ -552,7 +552,7 @@ def main():
     parser.add_argument("--steps", type=int, default=300, help="stability: training steps of each cell (default 300)")
     parser.add_argument("--file", default="", help="solve: one puzzle a line, digits with . or 0 for blanks")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.loops < 0 or args.examples < 1:
         fail("--loops must not be negative and --examples at least 1")
     args.device = find_device(args.device)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import matplotlib
 
@@ -28,3 +29,13 @@ def write(folder, name, figure, numbers):
     (folder / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     plt.close(figure)
     print(f"wrote {folder}/{name}.png and {name}.json")
+
+
+class Picture:
+    """Shows a picture file where a notebook cell ends with it; FileNotFoundError if there is none."""
+
+    def __init__(self, path):
+        self.png = Path(path).read_bytes()
+
+    def _repr_png_(self):  # what Jupyter asks for
+        return self.png

@@ -113,8 +113,8 @@ def ends_of_phases(found):
 
 def phases(runs, folder, args):
     """Three phases of grokking: memorise, compose held-out pairs (ID), compose facts only ever seen alone (OOD)."""
-    found = [measure_phases(folder, args.device) for folder in tqdm(runs, desc="phases", leave=False)]
-    kinds = {kind: [f for f in found if f["kind"] == kind] for kind in dict.fromkeys(f["kind"] for f in found)}
+    found = [measure_phases(run, args.device) for run in tqdm(runs, desc="phases", leave=False)]
+    kinds = {each["kind"]: [other for other in found if other["kind"] == each["kind"]] for each in found}
     print(f"\n{'':<28} {'seed':>4}   step of accuracy 0.9: train, ID, OOD   at the end: ID (test), OOD")
     for each in found:
         steps = "  ".join(f"{step or 'never':>6}" for step in each["reached"].values())
@@ -149,7 +149,10 @@ def draw_phases(kinds):
         axis.set(xscale="log", xlabel="step (shaded: the phases, by median)", ylim=(-0.03, 1.03))
     axes[0, 0].set_ylabel("accuracy on two-hop questions")
     axes[0, 0].legend(fontsize="small", loc="upper left")
-    figure.suptitle("First memorised, then composed, at last composed from facts only ever seen alone")
+    able = [kind for kind, found in kinds.items() if np.median([each["end"]["alone"] for each in found]) >= 0.9]
+    figure.suptitle(
+        f"Facts only ever seen alone are composed by: {'; '.join(able) or 'none of these'} (median over 0.9)"
+    )
     return figure
 
 
@@ -202,19 +205,14 @@ def layered(model, tokens, loops):
 
 
 def auroc(score, label):
-    """The chance that a score (N,) of a true label (N,) is above that of a false one; nan if one kind is missing."""
-    order = score.double().argsort(stable=True)
-    ranks = torch.empty(len(score), dtype=torch.double)
-    ranks[order] = torch.arange(1, len(score) + 1, dtype=torch.double)
-    _, group = score.unique(return_inverse=True)  # ties share their mean rank
-    ranks = (torch.zeros(group.max() + 1).double().index_add_(0, group, ranks) / group.bincount())[group]
-    true = int(label.sum())
-    return (ranks[label].sum().item() - true * (true + 1) / 2) / (true * (len(label) - true) or math.nan)
+    """The chance that the score (N,) of a true label (N,) is above that of a false one; nan if one kind is missing."""
+    above = score[label][:, None] - score[~label]
+    return ((above > 0).float() + 0.5 * (above == 0)).mean().item()
 
 
 def relative(x, to):
-    """|x - to| / |to| over all but the first two dimensions (loops, B)."""
-    return (x - to).flatten(2).norm(dim=2) / to.flatten(2).norm(dim=2)
+    """|x - to| / |to| of states (.., T, C)."""
+    return (x - to).flatten(-2).norm(dim=-1) / to.flatten(-2).norm(dim=-1)
 
 
 @torch.no_grad()
@@ -231,17 +229,15 @@ def measure_fixedpoint(folder, args):
         states = model.trajectory(batch.tokens, loops)
         layers = layered(model, batch.tokens, loops)
         ends = layers[-1].flatten(2)  # (n_core, B, T * C)
+        right = [task.check(batch, model.readout(h).argmax(-1)) for h in states[1:]]
         part = dict(
             difficulty=batch.difficulty,
             movement=relative(states[:-1], states[1:]).T,  # (N, loops)
-            right=torch.stack(
-                [task.check(batch, model.readout(h).argmax(-1)) for h in states[1:]], dim=1
-            ),  # (N, loops)
-            distance=relative(layers.flatten(0, 1), ends.view_as(layers[-1]).repeat(loops, 1, 1, 1))
-            .unflatten(0, (loops, -1))
-            .permute(2, 0, 1),  # (N, loops, n_core)
+            right=torch.stack(right, dim=1),  # (N, loops)
+            distance=relative(layers, layers[-1]).permute(2, 0, 1),  # (N, loops, n_core)
             between=F.cosine_similarity(ends[:, None], ends[None], dim=-1).amin((0, 1)),  # of the layers' fixed points
         )
+        torch.manual_seed(stream(flags.seed, "starts", difficulty))
         for name, h in (("noise", torch.randn_like(states[0])), ("another's end", states[-1].roll(1, 0))):
             _, e, geometry = model.begin(batch.tokens)
             for t in range(loops):
@@ -351,8 +347,10 @@ def draw_fixedpoint(numbers, answered, at_rest, difficulty, paths, trained):
     f.set(xlabel="first principal component", ylabel="second")
     f.set_title("State at the answer, five questions (star: the end)", size="medium")
     seeds = len(numbers["seeds"])
-    title = f"{numbers['task']}: the state rests once the answer is there, but wrong answers come to rest, too"
-    figure.suptitle(f"{title} ({numbers['at_rest_if_wrong']:.2f} of them; {seeds} seed{'s' * (seeds > 1)})")
+    title = f"{numbers['task']}: rest predicts a right answer with AUROC {numbers['auroc'][trained - 1]:.2f} after "
+    title += f"{trained} loops; after {numbers['loops']}, {numbers['at_rest_if_right']:.2f} of the right answers and "
+    title += f"{numbers['at_rest_if_wrong']:.2f} of the wrong are at rest"
+    figure.suptitle(f"{title} ({seeds} seed{'s' * (seeds > 1)})")
     return figure
 
 
@@ -424,38 +422,34 @@ def stages(runs, folder, args):
 
 def draw_stages(found, flags, task):
     figure, ((a, b, c), (d, e, f)) = plt.subplots(2, 3, figsize=(14, 7.5), layout="constrained")
-    kinds = {"looped": BLUE} | ({"untied": ORANGE} if found[0]["untied"] else {})
-    layers = found[0]["looped"]["layers"]
+    kinds = {"looped": BLUE} | ({"untied": ORANGE} if all(each["untied"] for each in found) else {})
+    layers, order = found[0]["looped"]["layers"], "layer in the order of running"
+    b.set_axis_off()
+    repeats = {}  # kind: the first loop whose attention the next loop repeats, to a tenth of the largest distance
     for axis, kind in zip((a, b), kinds):
-        image = axis.imshow(
-            np.mean([each[kind]["difference"] for each in found], axis=0), cmap="cividis", origin="lower"
-        )
-        axis.set(xlabel="layer in the order of running", ylabel="layer in the order of running")
+        matrix = np.mean([each[kind]["difference"] for each in found], axis=0)
+        steady = np.diagonal(matrix, layers)[::layers] < 0.1 * matrix.max()
+        repeats[kind] = next((f"from loop {t + 1} on" for t in range(len(steady)) if steady[t:].all()), "never")
+        axis.set_axis_on()
+        image = axis.imshow(matrix, cmap="cividis", origin="lower")
+        axis.set(xlabel=order, ylabel=order)
         axis.set_title(f"{kind}: distance between attention patterns", size="medium")
         figure.colorbar(image, ax=axis, label="Frobenius norm, mean over heads")
-    if "untied" not in kinds:
-        b.axis("off")
-    for axis, key, label in (
-        (c, "concentration", "concentration (1: all on one position)"),
-        (d, "mixing", "mixing: entropy of a row (nats)"),
-        (e, "prediction_entropy", "entropy of the prediction (nats)"),
-        (f, "matrix_entropy", "matrix entropy of the state (nats)"),
+    for axis, key, label, every in (
+        (c, "concentration", "concentration (1: all on one position)", 1),
+        (d, "mixing", "mixing: entropy of a row (nats)", 1),
+        (e, "prediction_entropy", "entropy of the prediction (nats)", layers),
+        (f, "matrix_entropy", "matrix entropy of the state (nats)", layers),
     ):
         for kind, color in kinds.items():
             curves = np.array([each[kind][key] for each in found])
-            x = (
-                np.arange(curves.shape[1])
-                if key in ("concentration", "mixing")
-                else layers * np.arange(curves.shape[1])
-            )
-            axis.plot(x, curves.T, color=color, lw=0.7, alpha=0.5)
-            axis.plot(x, curves.mean(0), ".-", color=color, label=kind)
-        axis.set(xlabel="layer in the order of running", ylabel=label)
+            axis.plot(every * np.arange(curves.shape[1]), curves.T, color=color, lw=0.7, alpha=0.5)
+            axis.plot(every * np.arange(curves.shape[1]), curves.mean(0), ".-", color=color, label=kind)
+        axis.set(xlabel=order, ylabel=label)
     c.legend()
-    seeds = len(found)
-    title = f"{flags.task}, {task.name_of(task.max_difficulty)}, {layers} layer{'s' * (layers > 1)} a loop: "
-    title += "the loops come to repeat one pattern of attention, different layers do not"
-    figure.suptitle(f"{title} ({seeds} seed{'s' * (seeds > 1)})")
+    title = f"{flags.task}, {task.name_of(task.max_difficulty)}, {layers} layer{'s' * (layers > 1)} a loop: attention "
+    title += "repeats " + "; ".join(f"{when} ({kind})" for kind, when in repeats.items())
+    figure.suptitle(f"{title} ({len(found)} seed{'s' * (len(found) > 1)})")
     return figure
 
 
@@ -480,11 +474,11 @@ def untrained(norm, injection, std, seeds, loops=128, layers=12, C=64, T=16):
                 torch.nn.init.normal_(parameter, std=std)
         tokens = torch.randint(64, (4, T))
         states = layered(model, tokens, loops)  # (loops, layers, B, T, C)
-        movement = relative(states[:-1, -1], states[1:, -1]).mean(1)
+        movement = relative(states[-2, -1], states[-1, -1]).mean()
         ends = states[-1].flatten(2)
         cosine = F.cosine_similarity(ends[:, None], ends[None], dim=-1).mean(2).min()
         size = states[-1, -1].norm(dim=-1).mean() / C**0.5
-        rows.append((movement[-1].item(), size.item(), cosine.item()))
+        rows.append((movement.item(), size.item(), cosine.item()))
     return dict(zip(("movement", "size", "cosine"), np.median(rows, axis=0).tolist()))
 
 
@@ -569,6 +563,9 @@ def draw_stability(numbers):
         axis.set(xlabel="injection", ylabel="norm, standard deviation" if grid == "random" else "learning rate")
         axis.set_title(f"{grid} weights: {title}", size="small")
         figure.colorbar(image, ax=axis)
-    title = "With a diagonal injection the state has a place to rest and keeps its size; concat learns to blow it up"
-    figure.suptitle(f"{title} (medians of {seeds} seeds)")
+    last = {row["injection"]: row for row in numbers["trained"][-len(INJECTIONS) :]}
+    sizes = ", ".join(f"{last[name]['size_32']:,.0f} ({name})" for name in INJECTIONS)
+    figure.suptitle(
+        f"Trained at learning rate {rates[-1]}, 32 loops leave a state of size {sizes}; medians of {seeds} seeds"
+    )
     return figure

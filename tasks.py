@@ -221,7 +221,7 @@ class Composition(MultiHop):
     grows = False
     splits = ("train", "val", "alone")  # what training reports
 
-    def __init__(self, entities=64, relations=10, alone=0.1, composed=0.8, **rest):
+    def __init__(self, entities=64, relations=10, alone=0.1, composed=1.0, **rest):
         super().__init__(hops=2, entities=entities, relations=relations, **rest)
         if not 0 <= alone < 1 or not 0 < composed <= 1:
             raise ValueError(

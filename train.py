@@ -50,7 +50,7 @@ class Settings:
     relations: int = 4  # multihop: relations, each a permutation of the entities; composition: random ones
     pause: int = 0  # multihop: pads between the question and the place where its answer is read
     alone: float = 0.1  # composition: the share of the facts that training never composes
-    composed: float = 0.8  # composition: the share of the training compositions that are shown
+    composed: float = 1.0  # composition: the share of the training compositions that are shown
     length: int = 32  # phop: letters of the text
     alphabet: int = 4  # phop: different letters
     digits: int = 8  # addition: digits of each number in training
@@ -98,7 +98,7 @@ CPU = dict(
     multihop=dict(reembed=True, loops=10, reach=3, lr=3e-3, steps=2500),
     composition=dict(
         **dict(entities=64, relations=10, reembed=True, norm="pre", slack=2, reach=3, curriculum=False),
-        **dict(weight_decay=0.35, ema=0.999, batch=512, steps=7000, eval_every=125, snapshots=True),
+        **dict(weight_decay=0.3, ema=0.999, batch=512, min_lr=0.4, steps=5500, eval_every=125, snapshots=True),
     ),
     phop=dict(hops=4, loops=10, position="rope", lead=2, steps=2600),
     addition=dict(loops=12, lead=2, steps=4500),
