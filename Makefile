@@ -1,15 +1,40 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
+GROK = $(RUN) train.py --task composition --threads 1 --overwrite
 
-.PHONY: demo test
+.PHONY: demo phases looped plain untied once inside stability test
 
 demo: .venv/installed
 	$(RUN) train.py --task multihop --control --out runs/demo --overwrite
 	$(RUN) analyze.py depth runs/demo --factor 5 --loops 48
 	$(RUN) analyze.py think runs/demo
 
+phases: .venv/installed
+	$(MAKE) -j2 looped plain untied once
+	$(RUN) analyze.py phases runs/looped runs/plain runs/untied runs/once
+
+looped:
+	$(GROK) --out runs/looped
+plain:
+	$(GROK) --out runs/plain --no-reembed --bar 1
+untied:
+	$(GROK) --out runs/untied --no-tied --loops 4
+once:
+	$(GROK) --out runs/once --sampler fixed --loops 1 --bar 1
+
+inside: runs/demo/checkpoint.pt
+	$(RUN) analyze.py fixedpoint runs/demo
+	$(RUN) analyze.py stages runs/demo
+	$(RUN) analyze.py compute runs/demo
+
+stability: .venv/installed
+	$(RUN) analyze.py stability runs/stability
+
 test: .venv/installed
 	$(RUN) -m pytest -q
+
+runs/demo/checkpoint.pt:
+	$(MAKE) demo
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv

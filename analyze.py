@@ -25,9 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from figures import BLUE, GREEN, GREY, ORANGE, plt, write
-from inside import fixedpoint, phases, stability, stages
+from inside import fixedpoint, load_looped, phases, stability, stages
 from looped import LoopedGPT
-from tasks import IGNORE, Batch, Sudoku
+from tasks import IGNORE, Batch, Sudoku, stream
 from train import compute_loss, fail, find_device, load_model, run, task_flags, trained_loops
 
 # -----------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def difficulties_of(task, split, factor, position=None):
     if task.grows and position != "learned":  # which has no positions beyond those of training
         beyond = {round(top * x) for x in (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8) if x <= factor}
         return sorted({*range(1, top + 1), *beyond})
-    if task.grows:
+    if not isinstance(task, Sudoku):
         return task.difficulties(split)
     values, counts = task.bank[split]["difficulty"].unique(return_counts=True)
     return values[counts >= min(20, counts.max())].tolist()
@@ -77,6 +77,8 @@ def fit_exponential(error):
     for k in np.geomspace(1e-3, 10, 400):
         columns = np.stack((np.ones(len(L)), np.exp(-k * L)), axis=1)
         (e_inf, A), *_ = np.linalg.lstsq(columns, error, rcond=None)
+        if e_inf < 0:  # no error is negative
+            e_inf, A = 0.0, np.dot(columns[:, 1], error) / np.dot(columns[:, 1], columns[:, 1])
         residual = np.sqrt(np.mean((columns @ (e_inf, A) - error) ** 2))
         if best is None or residual < best["residual"]:
             best = dict(e_inf=float(e_inf), A=float(A), k=float(k), residual=float(residual))
@@ -107,6 +109,7 @@ def measure_depth(folder, args):
         best = val.index(max(val))  # the fewest loops among the best
         if difficulty is None:  # the mixture that training draws from
             found["mixture"] = dict(best_loops=best + 1, accuracy=test[best], accuracy_at_trained_loops=test[most - 1])
+            found["mixture"]["by_loop"] = test
             continue
         found["accuracy"].append(test)
         found["margin"].append(margin)
@@ -164,9 +167,9 @@ def depth(runs, folder, args):
             f"loops needed for 0.9 (val): {linear[1]:.2f} more for each step of difficulty (R2 {linear[2]:.2f}; "
             f"as a logarithm: {logarithmic[1]:.2f} for each doubling, R2 {logarithmic[2]:.2f})"
         )
-    numbers["fit"] = fit_exponential(1 - np.mean(numbers["accuracy"], axis=0))
+    numbers["fit"] = fit_exponential(1 - np.mean([found["mixture"]["by_loop"] for found in each], axis=0))
     fit = "{e_inf:.3f} + {A:.2f} exp(-{k:.3f} L), residual {residual:.3f}".format(**numbers["fit"])
-    print(f"error after L loops, mean over these difficulties: {fit}")
+    print(f"error after L loops on the mixture of training: {fit}")
     write(folder, "depth", draw_depth(numbers), numbers)
 
 
@@ -214,8 +217,8 @@ def draw_depth(numbers):
         needed.plot(difficulties, [t or np.nan for t in found["loops_needed"]], "o-", color=BLUE, lw=0.8, ms=4)
     if "growth" in numbers:
         growth = numbers["growth"]
-        kind = "linear" if growth["r2_linear"] > growth["r2_logarithmic"] else "closer to logarithmic"
-        needed.set_title(f"{growth['loops_a_step']:.2f} loops a step, {kind}", size="medium")
+        title = f"{growth['loops_a_step']:.2f} loops a step (R2 {growth['r2_linear']:.2f}; logarithm: "
+        needed.set_title(f"{title}{growth['r2_logarithmic']:.2f})", size="medium")
     needed.set(xlabel=f"difficulty ({unit})", ylabel="fewest loops for accuracy 0.9 (val)", ylim=(0, None))
 
     def solved(accuracies):
@@ -242,41 +245,47 @@ THRESHOLDS = dict(
 
 
 @torch.no_grad()
-def measure_exits(folder, split, args):
+def measure_exits(model, task, flags, split, args):
     """One run: difficulty (N,), and for each exit rule and threshold whether it was right and its loops, (N,) each."""
-    model, task, flags = load_model(folder, args.device)
-    if not flags.tied:
-        fail(f"{folder} is an untied run: it has no loop to leave")
     loops, size = args.loops or min(64, 6 * trained_loops(flags, task)["largest"]), max(2, args.examples // 5)
     parts, top = [], task.max_difficulty
-    for difficulty in tqdm(difficulties_of(task, split, args.factor, flags.position), desc="compute", leave=False):
-        if difficulty % max(1, top // 3) and task.grows:
-            continue  # a third of the difficulties is enough
+    asked_for = difficulties_of(task, split, args.factor, flags.position)
+    if task.grows:  # every third of the trained ones is enough
+        asked_for = [d for d in asked_for if d > top or d % max(1, top // 3) == 0]
+    for difficulty in tqdm(asked_for, desc="compute", leave=False):
+        torch.manual_seed(stream(flags.seed, "starts", difficulty))  # for state_init="noise"
         batch = task.batch(split, 0, size, difficulty)
         asked, part = batch.targets != IGNORE, {"difficulty": batch.difficulty}
         states = list(model.states(batch.tokens, loops))[1:]
         for t, h in enumerate(states, 1):
-            part["fixed", t] = torch.stack((task.check(batch, model.readout(h).argmax(-1)), torch.full((size,), t)))
+            part["fixed", t] = torch.stack(
+                (task.check(batch, model.readout(h).argmax(-1)), torch.full_like(batch.difficulty, t))
+            )
         for rule, thresholds in THRESHOLDS.items():
             for threshold in thresholds:
                 logits, used = model.solve(batch.tokens, rule, threshold, loops, asked)
                 part[rule, threshold] = torch.stack((task.check(batch, logits.argmax(-1)), used))
         parts.append({key: value.cpu() for key, value in part.items()})
-    return task, flags, {key: torch.cat([part[key] for part in parts], dim=-1) for key in parts[0]}
+    return {key: torch.cat([part[key] for part in parts], dim=-1) for key in parts[0]}
 
 
 def compute(runs, folder, args):
     """Accuracy against the loops spent by each exit rule, easy and hard questions apart. Runs (seeds) are pooled."""
-    measured = {split: [measure_exits(run, split, args) for run in runs] for split in ("val", "test")}
-    task, flags, _ = measured["test"][0]
-    val, test = (
-        {key: torch.cat([found[key] for _, _, found in each], dim=-1) for key in each[0][2]}
-        for each in measured.values()
-    )
+    loaded = load_looped(runs, args.device)
+    _, task, flags = loaded[0]
+    if task.grows and max(difficulties_of(task, "test", args.factor, flags.position)) == task.max_difficulty:
+        fail("compute compares trained and harder questions, and there are no harder ones: raise --factor")
+
+    def pooled(split):
+        each = [measure_exits(*run, split, args) for run in loaded]
+        return {key: torch.cat([found[key] for found in each], dim=-1) for key in each[0]}
+
+    val, test = pooled("val"), pooled("test")
     difficulty, top = test["difficulty"], task.max_difficulty
     hard = difficulty > top if task.grows else difficulty > difficulty.float().median()
     name = f"more than {top} {task.unit}" if task.grows else "the harder half"
-    numbers = dict(task=flags.task, seeds=[f.seed for _, f, _ in measured["test"]], unit=task.unit, hard=name, rules={})
+    seeds = [each.seed for _, _, each in loaded]
+    numbers = dict(task=flags.task, seeds=seeds, questions=len(hard), unit=task.unit, hard=name, rules={})
     print(f"\n{'rule':>8}  threshold (chosen on val)   easy: right, loops   hard: right, loops")
     for rule in ("fixed", *THRESHOLDS):
         settings = [key for key in test if key[0] == rule]
@@ -369,6 +378,7 @@ def think(runs, folder, args):
     """The first test question of each of three difficulties, after each loop: in the terminal and as a picture."""
     model, task, flags = load_model(runs[0], args.device)
     top, drawn, numbers = task.max_difficulty, [], []
+    text = not isinstance(task, Sudoku)
     for difficulty in [max(1, top // 2), top, 2 * top] if task.grows else difficulties_of(task, "test", 1)[-3:]:
         batch = task.batch("test", 0, 1, difficulty)
         loops = difficulty + flags.lead + flags.slack if flags.sampler == "difficulty" else 2 * flags.loops
@@ -383,13 +393,13 @@ def think(runs, folder, args):
         numbers.append(dict(difficulty=difficulty, question=task.show(tokens), after_loop=shown, right=right))
         print(f"\n{title}\n{task.show(tokens)}")
         for t, prediction in enumerate(predictions, 1):
-            if task.grows:
+            if text:
                 thought = [task.name(int(p)) if y != IGNORE else " " for p, y in zip(prediction, truth)]
                 print(f"  loop {t:>2}: {' '.join(thought)}{'   right' if right[t - 1] else ''}")
             elif t in (1, loops) or right[t - 1] != right[t - 2]:
                 print(f"after loop {t}{', right' if right[t - 1] else ''}:\n{shown[t - 1]}")
 
-    if task.grows:
+    if text:
         heights, width = (
             [len(predictions) + 2 for *_, predictions in drawn],
             max(len(tokens) for _, tokens, *_ in drawn),
@@ -545,16 +555,23 @@ def main(argv=None):
     parser.add_argument(
         "--loops", type=int, default=0, help="the most loops to try (default: several times those of training)"
     )
-    parser.add_argument("--examples", type=int, default=500, help="questions in each cell of depth (default 500)")
     parser.add_argument(
-        "--factor", type=float, default=6, help="depth: hardest difficulty, in multiples of the trained (default 6)"
+        "--examples",
+        type=int,
+        default=500,
+        help="questions of each difficulty (default 500; others than depth take a part of them)",
+    )
+    parser.add_argument(
+        "--factor", type=float, default=6, help="hardest difficulty, in multiples of the trained (default 6)"
     )
     parser.add_argument("--steps", type=int, default=300, help="stability: training steps of each cell (default 300)")
     parser.add_argument("--file", default="", help="solve: one puzzle a line, digits with . or 0 for blanks")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
     args = parser.parse_args(argv)
-    if args.loops < 0 or args.examples < 1:
-        fail("--loops must not be negative and --examples at least 1")
+    if args.loops < 0 or args.examples < 1 or args.steps < 1 or args.factor < 1:
+        fail("--loops must not be negative, and --examples, --factor and --steps at least 1")
+    if len(args.runs) > 1 and args.what in ("think", "solve", "cost", "stability"):
+        fail(f"{args.what} takes one folder, not {len(args.runs)}")
     args.device = find_device(args.device)
     kinds[args.what](args.runs, args.runs[0], args)
 

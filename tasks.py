@@ -223,22 +223,22 @@ class Composition(MultiHop):
 
     def __init__(self, entities=64, relations=10, alone=0.1, composed=1.0, **rest):
         super().__init__(hops=2, entities=entities, relations=relations, **rest)
-        if not 0 <= alone < 1 or not 0 < composed <= 1:
-            raise ValueError(
-                f"alone={alone} must be in 0..1, less than 1, and composed={composed} in 0..1, more than 0"
-            )
+        if not 0 < alone < 1 or not 0 < composed <= 1:
+            raise ValueError(f"alone={alone} and composed={composed} are shares: over 0, at most 1, alone less than 1")
         world = torch.Generator().manual_seed(stream(self.seed, "world"))
         self.facts = torch.randint(entities, (relations, entities), generator=world)
-        alone = torch.rand(relations, entities, generator=world) < alone
+        is_alone = torch.rand(relations, entities, generator=world) < alone
         start, first, second = torch.cartesian_prod(*map(torch.arange, (entities, relations, relations))).T
         tokens = torch.stack((start, entities + first, entities + second), dim=1)
         facts = tokens[second == 0].index_fill(1, torch.tensor(2), self.pad)
-        parts = torch.stack((alone[first, start], alone[second, self.facts[first, start]]))
+        parts = torch.stack((is_alone[first, start], is_alone[second, self.facts[first, start]]))
         self.listed = {(split, 1): facts for split in SPLITS}
         self.listed |= {(split, 2): tokens[~parts.any(0) & self.belongs(tokens, split)] for split in SPLITS}
         self.listed["alone", 2] = tokens[parts.all(0)]
         shown = torch.rand(len(self.listed["train", 2]), generator=world) < composed
         self.listed["train", 2] = self.listed["train", 2][shown]
+        if empty := [split for (split, _), listed in self.listed.items() if not len(listed)]:
+            raise ValueError(f"no {empty[0]} questions in a world of {entities} entities and {relations} relations")
 
     def batch(self, split, step, size, difficulty=None):
         """Without repetition as long as the list lasts. A mixture is uniform over all facts and compositions."""

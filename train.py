@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -336,8 +337,8 @@ def open_folder(flags):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not flags.overwrite:
             fail(f"{folder} exists and is not empty: choose another --out, or --resume it, or --overwrite it")
-        for name in ("checkpoint.pt", "curve.png", "depth.json", "depth.png", "think.json", "think.png"):
-            (folder / name).unlink(missing_ok=True)
+        for path in (folder / "checkpoint.pt", *folder.glob("*.png"), *folder.glob("*.json")):  # of an earlier run
+            path.unlink(missing_ok=True)
         if (folder / "control" / "config.json").exists():  # the control of another run
             shutil.rmtree(folder / "control")
         saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
@@ -396,6 +397,24 @@ def start_control(flags, task):
     return subprocess.Popen(argv)
 
 
+@contextmanager
+def asked_to_stop():
+    """A list that Ctrl-C or SIGTERM fills, so that a step is finished and saved; asked twice, it stops at once."""
+    stopped = []
+
+    def finish_step_and_stop(number, _):
+        if stopped:
+            raise KeyboardInterrupt
+        stopped.append("interrupted")
+
+    handlers = {number: signal.signal(number, finish_step_and_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def train(flags, task, model, checkpoint=None):
     """Run to the end and return the last evaluation, {split: {difficulty: accuracy}}; stopped before that: None."""
     device, folder, began = next(model.parameters()).device.type, Path(flags.out), time.time()
@@ -418,66 +437,58 @@ def train(flags, task, model, checkpoint=None):
         state.update(optimizer=optimizer.state_dict(), ema=averaged.state_dict() if averaged else None)
         save(folder / "checkpoint.pt", state)
 
-    results, stopped, done = {}, [], first
-
-    def finish_step_and_stop(number, _):
-        if stopped:  # asked twice: at once
-            raise KeyboardInterrupt
-        stopped.append("interrupted")
-
-    handlers = {number: signal.signal(number, finish_step_and_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    results, done = {}, first
     bar = tqdm(total=flags.steps, initial=first, position=flags.bar, desc=folder.name, mininterval=0.5)
-    for step in range(first, flags.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(flags, step)
-        batch = task.batch("train", step, flags.batch, (1, level) if flags.curriculum else None)
-        loops = sample_loops(flags, batch.difficulty, step)
-        torch.manual_seed(stream(flags.seed, "noise", step))  # for state_init="noise"
-        loss, prediction = compute_loss(flags, model, batch, loops)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
-        if not math.isfinite(loss.item() + gradient.item()):
-            bar.close()
-            saved = (folder / "checkpoint.pt").exists()
-            good = f"the last good checkpoint is {folder}/checkpoint.pt" if saved else "there is no checkpoint yet"
-            what = f"the loss is {loss.item()} and its gradient {gradient.item()} at step {step}"
-            fail(f"{what}; {good}. Try a lower --lr or --clip, or another --norm", code=1)
-        optimizer.step()
-        if averaged:
-            keep = min(flags.ema, (1 + step) / (10 + step))  # the first weights are soon forgotten
-            for average, p in zip(averaged.parameters(), model.parameters()):
-                average.lerp_(p, 1 - keep)
+    with asked_to_stop() as stopped:
+        for step in range(first, flags.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(flags, step)
+            batch = task.batch("train", step, flags.batch, (1, level) if flags.curriculum else None)
+            loops = sample_loops(flags, batch.difficulty, step)
+            torch.manual_seed(stream(flags.seed, "noise", step))  # for state_init="noise"
+            loss, prediction = compute_loss(flags, model, batch, loops)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
+            if not math.isfinite(loss.item() + gradient.item()):
+                bar.close()
+                saved = (folder / "checkpoint.pt").exists()
+                good = f"the last good checkpoint is {folder}/checkpoint.pt" if saved else "there is no checkpoint yet"
+                what = f"the loss is {loss.item()} and its gradient {gradient.item()} at step {step}"
+                fail(f"{what}; {good}. Try a lower --lr or --clip, or another --norm", code=1)
+            optimizer.step()
+            if averaged:
+                keep = min(flags.ema, (1 + step) / (10 + step))  # the first weights are soon forgotten
+                for average, p in zip(averaged.parameters(), model.parameters()):
+                    average.lerp_(p, 1 - keep)
 
-        right = task.check(batch, prediction).float()
-        hardest = right[batch.difficulty >= level]
-        if flags.curriculum and level < task.max_difficulty and len(hardest):
-            mastery += 0.1 * (hardest.mean().item() - mastery)
-            if mastery >= flags.gate:
-                level, mastery = level + 1, 0.0
+            right = task.check(batch, prediction).float()
+            hardest = right[batch.difficulty >= level]
+            if flags.curriculum and level < task.max_difficulty and len(hardest):
+                mastery += 0.1 * (hardest.mean().item() - mastery)
+                if mastery >= flags.gate:
+                    level, mastery = level + 1, 0.0
 
-        done = step + 1
-        now = dict(loss=loss.item(), right=right.mean().item(), loops=loops.float().mean().item(), level=level)
-        shown = "loss {loss:.3f}, right {right:.2f}, {loops:.1f} loops, difficulty to {level}"
-        bar.set_postfix_str(shown.format(**now), refresh=False)
-        bar.update()
-        if done % flags.eval_every == 0 or done == flags.steps:
-            judged = averaged or model
-            results = {split: evaluate(judged, task, flags, split) for split in task.splits}
-            row = dict(step=done, **now, lr=learning_rate(flags, step), gradient=gradient.item(), **results)
-            with open(folder / "metrics.jsonl", "a") as file:
-                file.write(json.dumps(row) + "\n")
-            if flags.snapshots:
-                save(folder / "snapshots" / f"{done:06d}.pt", judged.state_dict())
-            save_at(done)
-        if flags.minutes and time.time() - began > 60 * flags.minutes:
-            stopped.append(f"stopped after {flags.minutes} minutes")
-        if stopped and done < flags.steps:
-            save_at(done)
-            break
+            done = step + 1
+            now = dict(loss=loss.item(), right=right.mean().item(), loops=loops.float().mean().item(), level=level)
+            shown = "loss {loss:.3f}, right {right:.2f}, {loops:.1f} loops, difficulty to {level}"
+            bar.set_postfix_str(shown.format(**now), refresh=False)
+            bar.update()
+            if done % flags.eval_every == 0 or done == flags.steps:
+                judged = averaged or model
+                results = {split: evaluate(judged, task, flags, split) for split in task.splits}
+                row = dict(step=done, **now, lr=learning_rate(flags, step), gradient=gradient.item(), **results)
+                with open(folder / "metrics.jsonl", "a") as file:
+                    file.write(json.dumps(row) + "\n")
+                if flags.snapshots:
+                    save(folder / "snapshots" / f"{done:06d}.pt", judged.state_dict())
+                save_at(done)
+            if flags.minutes and time.time() - began > 60 * flags.minutes:
+                stopped.append(f"stopped after {flags.minutes} minutes")
+            if stopped and done < flags.steps:
+                save_at(done)
+                break
     bar.close()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
     if stopped and done < flags.steps:
         again = f"python train.py --out {folder} --resume{' --control' if flags.control else ''}"
         print(f"{stopped[0]} at step {done}; continue with: {again}")

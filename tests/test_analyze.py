@@ -114,7 +114,7 @@ def test_compute_counts_what_each_rule_spends(runs, monkeypatch, capsys):
     assert "chosen on val" in capsys.readouterr().out and (runs / "hops/compute.png").exists()
 
 
-@pytest.mark.parametrize("name", ("hops", "digits", "boards"))
+@pytest.mark.parametrize("name", ("hops", "digits", "boards", "facts"))
 def test_think_shows_the_answer_after_each_loop(runs, monkeypatch, name, capsys):
     run(monkeypatch, "think", runs / name, "--device", "cpu")
     numbers = json.loads((runs / name / "think.json").read_text())
@@ -172,7 +172,7 @@ def test_phases_reads_the_curves_and_the_lens_reads_the_states(runs, monkeypatch
     rows = [json.loads(line) for line in (runs / "facts/metrics.jsonl").read_text().splitlines()]
     assert found["curves"]["alone"] == [row["alone"]["2"] for row in rows] and found["loops"] == 4
     model, task, _ = load_model(runs / "facts")
-    batch = task.batch("alone", 0, 500, 2)
+    batch = task.batch("alone", 0, len(task.listed["alone", 2]), 2)
     right = task.check(batch, model(batch.tokens, 4).argmax(-1)).float().mean().item()
     assert found["end"]["alone"] == pytest.approx(right)
     with torch.no_grad():
@@ -185,10 +185,27 @@ def test_phases_reads_the_curves_and_the_lens_reads_the_states(runs, monkeypatch
     assert bridge_1[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 1].tolist(), bridges)) / count)
     assert bridge_2[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 2].tolist(), bridges)) / count)
     assert answer[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 2].tolist(), answers)) / count)
-    embeddings = model.embed.weight[torch.tensor(bridges)]
+    embeddings = model.embed.weight[torch.tensor(bridges)]  # as given, they are normalised by the prelude
+    embeddings = embeddings / embeddings.pow(2).mean(1, keepdim=True).sqrt() * model.prelude_norm.weight
     expected = (h[:, 1] * embeddings).sum(1) / h[:, 1].norm(dim=1) / embeddings.norm(dim=1)
     assert cosine[3] == pytest.approx(expected.mean().item(), abs=1e-5)
-    assert inside.mend(model, task, "alone", 4, 0.0) == pytest.approx(right)
+    assert inside.mend(model, task, "alone", 4, 0) == pytest.approx(right)
+    h, e, geometry = model.begin(
+        batch.tokens
+    )  # all of the state replaced: loop 2 meets what a one-hop question shows it
+    h = model.loop(h, e, 0, geometry)
+    found = model.readout(h)[:, 1, :12].argmax(-1)
+    as_given = model.prelude_norm(model.embed(found))
+    h[:, 1] = as_given / as_given.norm(dim=1, keepdim=True) * h[:, 1].norm(dim=1, keepdim=True)
+    for t in (1, 2, 3):
+        h = model.loop(h, e, t, geometry)
+    expected = task.check(batch, model.readout(h).argmax(-1)).float().mean().item()
+    assert inside.mend(model, task, "alone", 4, 1) == pytest.approx(expected)
+
+
+def test_a_level_is_reached_where_it_lasts():
+    assert inside.lasting([1, 2, 3, 4], [0.95, 0.5, 0.9, 0.95]) == 3
+    assert inside.lasting([1, 2, 3], [0.1, 0.5, 0.95]) is None
 
 
 def test_the_end_of_a_phase_is_the_last_evaluation_before_the_next_begins():
@@ -197,7 +214,7 @@ def test_the_end_of_a_phase_is_the_last_evaluation_before_the_next_begins():
     assert inside.ends_of_phases(dict(steps=[10], reached=dict(train=None, val=None, alone=None))) == {}
 
 
-@pytest.mark.parametrize("name", ("hops", "digits", "boards"))
+@pytest.mark.parametrize("name", ("hops", "digits", "boards", "facts"))
 def test_fixedpoint_on_every_kind_of_task(runs, monkeypatch, name, capsys):
     run(monkeypatch, "fixedpoint", runs / name, "--loops", 12, "--examples", 16, "--device", "cpu", "--factor", 2)
     numbers = json.loads((runs / name / "fixedpoint.json").read_text())
@@ -207,15 +224,19 @@ def test_fixedpoint_on_every_kind_of_task(runs, monkeypatch, name, capsys):
     moved = (h[5] - h[4]).flatten(1).norm(dim=1) / h[5].flatten(1).norm(dim=1)
     assert row["movement"][4] == pytest.approx(moved.median().item(), rel=1e-4)
     assert len(numbers["auroc"]) == 12 and numbers["distance"][0][-1] == pytest.approx(0, abs=1e-6)
-    assert "cosine to the usual end" in capsys.readouterr().out and (runs / name / "fixedpoint.png").exists()
+    assert (
+        numbers["size"][0] == pytest.approx(1, abs=0.1)
+        and "cosine to the usual end" in capsys.readouterr().out
+        and (runs / name / "fixedpoint.png").exists()
+    )
 
 
 def test_layers_seen_by_hooks_are_the_layers_of_the_loop():
     torch.manual_seed(0)
     model = LoopedGPT(Config(vocab_size=9, block_size=6, n_embd=16, n_head=2, n_core=3, n_prelude=1))
     tokens = torch.randint(9, (2, 6))
-    layers, states = inside.layered(model, tokens, 4), model.trajectory(tokens, 4)
-    assert torch.equal(layers[:, -1], states[1:])
+    states, layers = inside.layered(model, tokens, 4)
+    assert torch.equal(layers[:, -1], states[1:]) and torch.equal(states, model.trajectory(tokens, 4))
     _, e, geometry = model.begin(tokens)
     assert torch.equal(layers[2, 0], model.core[0](model.inject(states[2], e), *geometry))
 
@@ -255,6 +276,10 @@ def test_auroc_counts_pairs():
     pairs = [(a > b) + 0.5 * (a == b) for a in score[label].tolist() for b in score[~label].tolist()]
     assert inside.auroc(score, label) == pytest.approx(sum(pairs) / len(pairs))
     assert math.isnan(inside.auroc(score, torch.ones(40, dtype=torch.bool)))
+    group = torch.randint(3, (40,), generator=generator)
+    rows = list(zip(score.tolist(), label.tolist(), group.tolist()))
+    pairs = [(a > b) + 0.5 * (a == b) for a, x, i in rows for b, y, j in rows if x and not y and i == j]
+    assert inside.auroc(score, label, group) == pytest.approx(sum(pairs) / len(pairs))
 
 
 def test_stability_measures_random_and_trained_loops(tmp_path):
@@ -265,7 +290,7 @@ def test_stability_measures_random_and_trained_loops(tmp_path):
     row = inside.trained_at(1e-3, "diagonal", 0, 3, tmp_path)
     model, _, _ = load_model(tmp_path)
     assert row["radius"] == pytest.approx(model.inject.decay().max().item()) and row["radius"] < 1
-    assert inside.trained_at(1e30, "add", 0, 5, tmp_path) is None
+    assert inside.trained_at(1e15, "add", 0, 5, tmp_path)["loss"] == math.inf
 
 
 @pytest.mark.parametrize(
@@ -279,6 +304,13 @@ def test_stability_measures_random_and_trained_loops(tmp_path):
         (["solve", "hops", "--file", "any"], "Sudoku"),
         (["dream", "hops"], "depth"),
         (["depth"], "runs"),
+        (["phases", "hops"], "composition"),
+        (["fixedpoint", "hops/control"], "untied"),
+        (["fixedpoint", "hops", "hops"], "same seed"),
+        (["stages", "hops", "digits"], "differ"),
+        (["compute", "hops", "--factor", "1", "--examples", "5", "--loops", "2"], "--factor"),
+        (["think", "hops", "other"], "one folder"),
+        (["depth", "hops", "--factor", "0.5"], "--factor"),
         (["depth", "hops", "--examples", "0"], "--examples"),
     ],
 )

@@ -180,6 +180,9 @@ def test_composition_shows_what_its_docstring_promises():
     task = Composition()
     assert task.show(torch.tensor([7, 66, 64]), torch.tensor([0, 0, 3])) == "e7 r2 r0 -> e3"
     assert task.show(torch.tensor([7, 66, 74]), torch.tensor([0, 40, 0])) == "e7 r2 -> e40"
+    for sizes in (dict(entities=2, relations=1), dict(alone=0), dict(composed=2)):
+        with pytest.raises(ValueError, match="no .* questions|shares"):
+            Composition(**sizes)
     with pytest.raises(ValueError, match="no alone question"):
         task.batch("alone", 0, 5, 1)
 

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import tasks
 import train
+from looped import Config, LoopedGPT
 from train import load_model, parse_flags, sample_loops
 
 ROOT = Path(__file__).parent.parent
 TINY = "--steps 6 --batch 8 --eval_every 3 --eval_size 8 --n_embd 16 --n_head 2 --warmup 2 --device cpu".split()
 TASK_FLAGS = dict(multihop=[], phop=["--length", "8"], addition=["--digits", "3"], sudoku=["--puzzles", "300"])
+TASK_FLAGS["composition"] = ["--entities", "12", "--relations", "3"]
 
 
 def main(argv):
@@ -54,6 +57,36 @@ def same_checkpoints(one, other):
         return torch.equal(a, b) if torch.is_tensor(a) else a == b
 
     return equal(one, other)
+
+
+@pytest.mark.parametrize("task", train.GPU)
+def test_the_recipes_for_a_gpu_run_in_miniature(task):
+    small = dict(multihop=["--hops", "3"], phop=["--length", "8", "--hops", "2"], addition=["--digits", "3"])
+    more = small.get(task, ["--puzzles", "60"])
+    main(["--task", task, "--scale", "gpu", *TINY, *more, "--ema", "0.9", "--out", "run"])
+    assert len(metrics("run").splitlines()) == 2
+
+
+def test_the_sudoku_model_for_a_gpu_has_at_most_a_million_parameters():
+    flags, _ = parse_flags(["--task", "sudoku", "--scale", "gpu"])
+    task = tasks.Sudoku(puzzles=60)
+    assert flags.box == "3x3" and flags.search
+    sizes = dict(n_embd=flags.n_embd, n_core=flags.n_core, n_prelude=flags.n_prelude, n_coda=flags.n_coda)
+    model = LoopedGPT(Config(vocab_size=10, block_size=81, position="grid", coordinates=task.coordinates, **sizes))
+    assert sum(p.numel() for p in model.parameters()) <= 1_000_000
+
+
+def test_snapshots_are_the_weights_that_were_judged():
+    main(["--task", "composition", *TASK_FLAGS["composition"], *TINY, "--ema", "0.5", "--out", "run"])
+    rows = [json.loads(line) for line in metrics("run").splitlines()]
+    assert [set(row) >= {"train", "val", "alone"} for row in rows] == [True, True]
+    assert sorted(path.name for path in Path("run/snapshots").iterdir()) == ["000003.pt", "000006.pt"]
+    model, task, flags = load_model("run")
+    last = torch.load("run/snapshots/000006.pt", weights_only=True)
+    assert all(torch.equal(last[name], weights) for name, weights in model.state_dict().items())
+    assert train.evaluate(model, task, flags, "alone") == {int(d): a for d, a in rows[-1]["alone"].items()}
+    main(["--task", "multihop", *TINY, "--out", "run", "--overwrite"])
+    assert not Path("run/snapshots").exists()  # they belonged to another run
 
 
 @pytest.mark.parametrize("task", TASK_FLAGS)
