@@ -179,8 +179,9 @@ def phases(runs, folder, args):
 
 def draw_phases(kinds):
     """A panel for each kind of model: accuracy over steps, thin for a seed, bold for the median; phases shaded."""
-    size = (4 * len(kinds) + 0.5, 3.9)
-    figure, axes = plt.subplots(1, len(kinds), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    size = (max(6.5, 3.6 * len(kinds) + 0.5), 4.2)
+    shared = dict(layout="constrained", sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(kinds), figsize=size, **shared)
     for axis, ((kind, last), found) in zip(axes[0], kinds.items()):
         steps = found[0]["steps"]
         for split, (name, color) in PHASES.items():
@@ -196,8 +197,9 @@ def draw_phases(kinds):
         result = f"ID {held_out:.2f}, OOD {alone:.2f} ({good} of {len(found)} seeds over 0.9)"
         axis.set_title(f"{kind}\n{result}", size="small")
         axis.set(xscale="log", xlabel="step (shaded: the phases, by median)", ylim=(-0.03, 1.03))
+        axis.xaxis.set_minor_formatter(plt.NullFormatter())
     axes[0, 0].set_ylabel("accuracy on two-hop questions")
-    axes[0, 0].legend(fontsize="small", loc="upper left")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     able = [kind for (kind, _), found in kinds.items() if np.median([each["end"]["alone"] for each in found]) >= 0.9]
     title = "Facts only ever seen alone are composed, within these steps, by: "
     figure.suptitle(title + ("; ".join(able) or "none of these"))
@@ -224,7 +226,9 @@ def draw_lens(looks):
             shares = [look["lens"][name][split][0][i] for i in range(3) for split in ("val", "alone")]
             image = axis.imshow(np.transpose(shares), vmin=0, vmax=1, cmap="cividis", aspect="auto", origin="lower")
             for (x, y), share in np.ndenumerate(shares):
-                axis.text(x, y, f"{share:.2f}", ha="center", va="center", size="x-small", color="wk"[share > 0.6])
+                axis.text(
+                    x, y, f"{share:.2f}", ha="center", va="center", size="x-small", color="k" if share > 0.6 else "w"
+                )
             axis.set_xticks(range(6), what, fontsize="x-small")
             axis.set(ylabel="loops", yticks=range(len(shares[0])))
         last = list(look["lens"].values())[-1]
@@ -354,7 +358,8 @@ def fixedpoint(runs, folder, args):
 def print_fixedpoint(numbers, trained):
     print(f"\n{numbers['unit']:>20}   right   right from loop   at rest from loop   AUROC (rest -> right)")
     for row in numbers["by_difficulty"]:
-        text = f"{row['difficulty']:>20}   {row['right']:.3f}   {row['answered']:>15}   {row['at_rest']:>17}"
+        answered, at_rest = (t if t <= numbers["loops"] else "never" for t in (row["answered"], row["at_rest"]))
+        text = f"{row['difficulty']:>20}   {row['right']:.3f}   {answered:>15}   {at_rest:>17}"
         print(f"{text}   {row['auroc']:>21.3f}")
     moments = sorted({min(t, numbers["loops"]) for t in (trained, 2 * trained, numbers["loops"])})
     for key, what in (("auroc", "all pairs"), ("auroc_within", "pairs of equal difficulty")):

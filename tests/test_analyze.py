@@ -203,6 +203,19 @@ def test_phases_reads_the_curves_and_the_lens_reads_the_states(runs, monkeypatch
     assert inside.mend(model, task, "alone", 4, 1) == pytest.approx(expected)
 
 
+def test_the_lens_is_drawn_for_the_first_seed_of_each_kind(tmp_path):
+    table = [[0.0, 0.5, 1.0]] * 3
+    names = [name for name, _ in inside.PHASES.values()]
+    looks = [
+        dict(kind=kind, seed=seed, lens={name: dict(val=(table, [0, 0.1, 0.9]), alone=(table, [0, 0, 0.5]))})
+        for kind, seed, name in (("looped", 0, names[0]), ("looped", 1, names[1]), ("plain", 0, names[2]))
+    ]
+    figure = inside.draw_lens(looks)
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    assert len(titles) == 8 and titles[0].startswith("looped") and titles[4].startswith("plain")
+    figure.savefig(tmp_path / "lens.png")
+
+
 def test_a_level_is_reached_where_it_lasts():
     assert inside.lasting([1, 2, 3, 4], [0.95, 0.5, 0.9, 0.95]) == 3
     assert inside.lasting([1, 2, 3], [0.1, 0.5, 0.95]) is None
