@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from figures import BLUE, GREEN, GREY, ORANGE, plt, write
-from inside import fixedpoint, load_looped, phases, stability, stages
+from inside import check_seeds, fixedpoint, load_looped, phases, stability, stages
 from looped import LoopedGPT
 from tasks import IGNORE, Batch, Sudoku, stream
 from train import compute_loss, fail, find_device, load_model, run, task_flags, trained_loops
@@ -85,9 +85,8 @@ def fit_exponential(error):
     return best
 
 
-def measure_depth(folder, args):
+def measure_depth(folder, model, task, flags, args):
     """One run: accuracy of each difficulty after each loop, at the loops that val chooses, and the control's."""
-    model, task, flags = load_model(folder, args.device)
     trained = trained_loops(flags, task)
     loops = max(args.loops or min(96, 6 * trained["largest"] + 4), trained["largest"])
     untied = None
@@ -128,14 +127,10 @@ def measure_depth(folder, args):
 
 def depth(runs, folder, args):
     """The heat map, the best loop count of each difficulty (chosen on val, reported on test) and the control."""
-    measured = [measure_depth(run, args) for run in runs]
+    loaded = [load_model(run, args.device) for run in runs]
+    check_seeds([flags for _, _, flags in loaded])
+    measured = [measure_depth(run, *each, args) for run, each in zip(runs, loaded)]
     numbers, each = measured[0][0], [found for _, found in measured]
-    for shared, _ in measured:
-        shared["trained_loops"]["mean"] = numbers["trained_loops"]["mean"]  # of a sample, so not the same to the digit
-        if shared != numbers:
-            fail("these runs differ in task, difficulty or loops; depth averages over seeds only")
-    if len({found["seed"] for found in each}) < len(each):
-        fail("two of these runs have the same seed")
 
     def mean(key):
         return np.mean([found[key] for found in each], axis=0).round(5).tolist()

@@ -293,7 +293,8 @@ def load_run(folder, device="cpu"):
     folder = Path(folder)
     path = folder / "config.json"
     try:
-        defaults = {f.name: f.default for cls in (Settings, Config) for f in fields(cls) if f.name not in FROM_TASK}
+        known = [field for cls in (Settings, Config) for field in fields(cls)]
+        defaults = {field.name: field.default for field in known if field.name not in FROM_TASK + NOT_SAVED}
         flags = argparse.Namespace(**{**defaults, **json.loads(path.read_text())})  # a run may be older than a flag
         task = make_task(flags, device)
         model = make_model(flags, task).to(device)

@@ -76,6 +76,15 @@ def test_the_sudoku_model_for_a_gpu_has_at_most_a_million_parameters():
     assert sum(p.numel() for p in model.parameters()) <= 1_000_000
 
 
+def test_a_run_from_before_a_flag_has_its_default():
+    main(["--task", "multihop", "--hops", "2", *TINY, "--out", "run"])
+    config = json.loads(Path("run/config.json").read_text())
+    assert config.pop("pause") == 0
+    Path("run/config.json").write_text(json.dumps(config))
+    _, task, flags = load_model("run")
+    assert task.pause == flags.pause == 0 and not hasattr(flags, "out")
+
+
 def test_snapshots_are_the_weights_that_were_judged():
     main(["--task", "composition", *TASK_FLAGS["composition"], *TINY, "--ema", "0.5", "--out", "run"])
     rows = [json.loads(line) for line in metrics("run").splitlines()]
