@@ -109,7 +109,7 @@ def mend(model, task, split, loops, share):
 
 
 def measure_phases(folder, device):
-    """One run: its three curves, the step at which each reached 0.9, the end on the test split, and the lens."""
+    """One run: its flags; three curves, the step at which each reached 0.9, the end; the look inside, if it loops."""
     model, task, flags = load_model(folder, device)
     if not isinstance(task, Composition):
         fail(f"{folder} is no run of --task composition")
@@ -122,15 +122,16 @@ def measure_phases(folder, device):
     found["reached"] = {split: lasting(found["steps"], curve) for split, curve in found["curves"].items()}
     loops = found["loops"] = trained_loops(flags, task)["largest"]
     found["end"] = {split: mend(model, task, split, loops, share=0) for split in ("test", "alone")}
+    look = dict(kind=found["kind"], seed=flags.seed)
     if flags.tied and loops > 1:
-        found["mended"] = {share: mend(model, task, "alone", loops, share) for share in (0.25, 0.5, 0.75, 1)}
-        found["lens"] = {}
+        look["lens"] = {}
+        look["mended"] = {share: mend(model, task, "alone", loops, share) for share in (0.25, 0.5, 0.75, 1)}
         for name, step in ends_of_phases(found).items():
             snapshot = folder / "snapshots" / f"{step:06d}.pt"
             if snapshot.exists():
                 model.load_state_dict(torch.load(snapshot, map_location=device, weights_only=True))
-                found["lens"][name] = {split: lens(model, task, split, loops) for split in ("val", "alone")}
-    return flags, found
+                look["lens"][name] = {split: lens(model, task, split, loops) for split in ("val", "alone")}
+    return flags, found, look
 
 
 def lasting(steps, curve):
@@ -153,7 +154,7 @@ def phases(runs, folder, args):
     """Three phases of grokking: memorise, compose held-out pairs (ID), compose facts only ever seen alone (OOD)."""
     measured = [measure_phases(run, args.device) for run in tqdm(runs, desc="phases", leave=False)]
     kinds = {}
-    for flags, found in measured:
+    for flags, found, _ in measured:
         kinds.setdefault((found["kind"], found["steps"][-1]), []).append((flags, found))
     for members in kinds.values():
         check_seeds([flags for flags, _ in members])
@@ -164,10 +165,8 @@ def phases(runs, folder, args):
             reached = "  ".join(f"{step or f'>{steps}':>6}" for step in each["reached"].values())
             end = f"{each['end']['test']:.3f}, {each['end']['alone']:.3f}"
             print(f"{kind:<42} {each['seed']:>4}   {reached:>36}   {end:>26}")
-    looks = [{key: found.pop(key, None) for key in ("lens", "mended")} for _, found in measured]
-    found = [found for _, found in measured]
-    write(folder, "phases", draw_phases(kinds), dict(runs=found))
-    looks = [dict(kind=each["kind"], seed=each["seed"], **look) for each, look in zip(found, looks) if look["lens"]]
+    write(folder, "phases", draw_phases(kinds), dict(runs=[found for _, found, _ in measured]))
+    looks = [look for _, _, look in measured if look.get("lens")]
     for look in looks:
         shares = ", ".join(f"{accuracy:.2f} ({share})" for share, accuracy in look["mended"].items())
         print(f"{look['kind']:<42} {look['seed']:>4}   OOD with a share of the state at r1 replaced: {shares}")

@@ -1,5 +1,5 @@
 """
-What to think about: four generated tasks whose answers need serial steps.
+What to think about: five generated tasks whose answers need serial steps.
 
 Every example knows its **difficulty**, the steps of its obvious serial solution: hops walked, places a carry travels,
 rounds of constraint propagation. (A model may find a shortcut; the analyses show it.) Training on difficulty <= D and
