@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Config:
     reembed: bool = False  # each loop ends by adding what it would answer, as an embedding (after DiscoLoop 2026)
     causal: bool = True  # False: every position sees every other, as a Sudoku needs
     backprop_loops: int = 0  # gradient through the last k loops only (Huginn 2025); 0: through all
+    checkpoint_loops: int = 0  # keep a state every k loops and compute those between twice (Chen 2016); 0: keep all
 
     def __post_init__(self):
         """Raises ValueError, in one line, for sizes that cannot work."""
@@ -55,7 +57,7 @@ class Config:
         for name in ("vocab_size", "block_size", "n_embd", "n_head", "n_core", "loops", "reach"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("n_prelude", "n_coda", "backprop_loops"):
+        for name in ("n_prelude", "n_coda", "backprop_loops", "checkpoint_loops"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
         if self.n_embd % self.n_head:
@@ -72,17 +74,43 @@ class Config:
             )
         if self.injection == "none" and self.backprop_loops:
             raise ValueError("backprop_loops cuts the only way of the gradient to the input if injection='none'")
+        if self.checkpoint_loops and self.backprop_loops:
+            raise ValueError("backprop_loops keeps only the last loops: checkpoint_loops has nothing to save")
 
 
 # -----------------------------------------------------------------------------
 # The block: attention and an MLP, close to nanoGPT's (no biases, no dropout). It does not know that it is looped.
 
 
-def rotate(x, angles):
-    """Rotary positions: turn the channels (i, i + D / 2) of x (B, H, T, D) by their position's angles (T, D / 2)."""
-    a, b = x.chunk(2, dim=-1)
-    cos, sin = angles.cos(), angles.sin()
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+def rotate(x, cos, sin):
+    """Rotary positions: turn the channels (i, i + D / 2) of x (B, H, T, D) by the angle of their position."""
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
+
+
+class RMSNormByHand(torch.autograd.Function):
+    """weight * x / sqrt(mean(x^2)). PyTorch's is one kernel on a GPU, but a chain of ten on a CPU: 5 % of a step."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        scale = scale.add_(torch.finfo(x.dtype).eps).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        return (x * scale).mul_(weight)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, weight, scale = ctx.saved_tensors
+        unit = x * scale
+        each = gradient * unit
+        along = (each @ weight)[..., None] / x.shape[-1]  # a change along x changes nothing but the norm
+        return (gradient * weight).addcmul_(unit, along, value=-1).mul_(scale), each.flatten(0, -2).sum(0)
+
+
+class RMSNorm(nn.RMSNorm):
+    def forward(self, x):
+        by_hand = x.device.type == "cpu" and not torch.compiler.is_compiling()
+        return RMSNormByHand.apply(x, self.weight) if by_hand else super().forward(x)
 
 
 class Attention(nn.Module):
@@ -92,16 +120,19 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
 
-    def forward(self, x, angles, mask, past):
+    def forward(self, x, rotation, mask, past):
         B, T, C = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
-        if angles is not None:
-            q, k = rotate(q, angles), rotate(k, angles)
+        q, k, v = (x.view(B, T, self.n_head, -1).transpose(1, 2) for x in self.qkv(x).split(C, dim=2))  # (B, H, T, D)
+        if rotation is not None:
+            q, k = rotate(q, *rotation), rotate(k, *rotation)
         if past is not None:  # generating: keys and values of earlier tokens, [] at first, extended in place
             if past:
                 k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
             past[:] = k, v
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal and mask is None)
+        if mask is not None and mask.requires_grad and not x.is_cuda:  # a learned bias: by hand, faster on a CPU
+            y = (q @ k.mT * k.shape[-1] ** -0.5 + mask).softmax(-1) @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal and mask is None)
         return self.out(y.transpose(1, 2).reshape(B, T, C))
 
 
@@ -116,7 +147,7 @@ class Block(nn.Module):
         super().__init__()
 
         def norm(schemes):
-            return nn.RMSNorm(config.n_embd) if config.norm in schemes else nn.Identity()
+            return RMSNorm(config.n_embd) if config.norm in schemes else nn.Identity()
 
         self.attention = Attention(config)
         self.mlp = nn.Sequential(
@@ -127,8 +158,8 @@ class Block(nn.Module):
         self.before = nn.ModuleList(norm(("pre", "sandwich")) for _ in range(2))
         self.after = nn.ModuleList(norm(("post", "sandwich")) for _ in range(2))
 
-    def forward(self, x, angles=None, mask=None, past=None):
-        x = self.after[0](x + self.attention(self.before[0](x), angles, mask, past))
+    def forward(self, x, rotation=None, mask=None, past=None):
+        x = self.after[0](x + self.attention(self.before[0](x), rotation, mask, past))
         x = self.after[1](x + self.mlp(self.before[1](x)))
         return x
 
@@ -185,11 +216,11 @@ class LoopedGPT(nn.Module):
 
         self.embed = nn.Embedding(config.vocab_size, C)  # also the head: a state is read by what embedding it resembles
         self.prelude = layers(config.n_prelude)
-        self.prelude_norm = nn.RMSNorm(C)  # keeps e from growing while training goes on (Parcae 2026: late blow-ups)
+        self.prelude_norm = RMSNorm(C)  # keeps e from growing while training goes on (Parcae 2026: late blow-ups)
         self.inject = Injection(config)
         self.core = layers(config.n_core if config.tied else config.n_core * config.loops)
         self.coda = layers(config.n_coda)
-        self.norm = nn.RMSNorm(C)
+        self.norm = RMSNorm(C)
         if config.reembed:
             self.reembed_gate = nn.Parameter(torch.ones(C))
         if config.position == "learned":
@@ -215,11 +246,11 @@ class LoopedGPT(nn.Module):
 
     def geometry(self, T, offset=0):
         """
-        What attention is told of the positions of T tokens that stand behind `offset` cached ones: rotary angles
-        (T, D / 2) or None, and what to add to its scores (H or 1, T, offset + T) or None.
+        What attention is told of the positions of T tokens that stand behind `offset` cached ones: cosines and sines
+        for `rotate`, (T, D) each, or None; and what to add to its scores (H or 1, T, offset + T) or None.
         """
         config, device = self.config, self.embed.weight.device
-        angles = mask = None
+        rotation = mask = None
         keys = torch.arange(offset + T, device=device)
         queries = keys[offset:, None]
         distance = (queries - keys).abs()
@@ -227,7 +258,9 @@ class LoopedGPT(nn.Module):
             D, places = config.n_embd // config.n_head, queries
             if config.position == "randomised" and self.training:  # gaps, to meet far places early (Ruoss 2023)
                 places = torch.randperm(8 * config.block_size, device=device)[:T].sort().values[:, None]
-            angles = places * 10000.0 ** (-torch.arange(0, D, 2, device=device) / D)
+            angles = places * 10000.0 ** (-torch.arange(0, D, 2, device=device) / D)  # (T, D / 2)
+            sin = angles.sin()
+            rotation = angles.cos().repeat(1, 2), torch.cat((-sin, sin), dim=1)
         elif config.position == "alibi":
             slopes = 2.0 ** (-8 * torch.arange(1, config.n_head + 1, device=device) / config.n_head)
             mask = -slopes[:, None, None] * distance
@@ -242,7 +275,7 @@ class LoopedGPT(nn.Module):
         if config.causal and (mask is not None or offset):  # otherwise attention hides the future by itself
             mask = torch.zeros(1, T, offset + T, device=device) if mask is None else mask
             mask = mask.masked_fill(keys > queries, -torch.inf)
-        return angles, mask
+        return rotation, mask
 
     def stack(self, name, blocks, x, geometry, cache=None):
         for i, block in enumerate(blocks):
@@ -284,6 +317,21 @@ class LoopedGPT(nn.Module):
             h = h + self.reembed_gate * (mixture * self.config.n_embd**0.5)
         return h
 
+    def compile_loop(self):
+        """
+        Compile one pass of the loop, and each layer around it. The loop itself stays Python, so that another loop count,
+        or fewer rows in the last loops, run the same machine code (as in Huginn 2025 and Parcae 2026).
+        """
+        for block in (*self.prelude, *self.coda, *(() if self.config.tied else self.core)):
+            block.compile(dynamic=True)
+        if self.config.tied:
+            eager, compiled = self.loop, torch.compile(self.loop, dynamic=True)
+
+            def loop(h, e, t, geometry, cache=None):  # without a cache every t is the same; one row would compile anew
+                return compiled(h, e, 0, geometry) if cache is None and len(h) > 1 else eager(h, e, t, geometry, cache)
+
+            self.loop = loop
+
     def states(self, tokens, loops=None):
         """Yields the state (B, T, C) before the first loop and after each of `loops` loops."""
         loops = self.check_loops(loops)
@@ -303,25 +351,41 @@ class LoopedGPT(nn.Module):
         sequence: a model that always thought equally long would be lost at any other count (Parcae 2026).
 
         Rows are sorted, longest think first, so that a batch costs the sum of its counts and not the largest times B.
-        At each loop the first rows have more than backprop_loops loops to go and run without a graph, which saves
-        their memory (the gradient of the last loops is nearly as good as that of all, Parcae 2026); the next rows run
-        with one; the others are done. The question keeps its graph, so every loop with a gradient trains the prelude.
         """
         h, e, geometry = self.begin(tokens)
         loops = torch.as_tensor(self.check_loops(loops, per_sequence=True)).cpu().expand(len(tokens))
         loops, order = loops.sort(descending=True, stable=True)
-        h, e = h[order], e[order]
-        for t in range(loops.max()):
+        h, e, last = h[order], e[order], int(loops[0])
+        if self.config.checkpoint_loops and torch.is_grad_enabled():
+            for first in range(0, last, self.config.checkpoint_loops):
+                chunk = range(first, min(first + self.config.checkpoint_loops, last))
+                h = checkpoint(self.advance, h, e, loops, chunk, geometry, use_reentrant=False)
+        else:
+            h = self.advance(h, e, loops, range(last), geometry)
+        return h[order.argsort()]
+
+    def advance(self, h, e, loops, chunk, geometry):
+        """
+        A range of loops. Row i has loops[i] of them in all, the first row the most: those that are done step aside. Rows
+        with more than backprop_loops loops to go run without a graph, which saves their memory (the gradient of the last
+        loops is nearly as good as that of all, Parcae 2026). The question keeps its graph, so every loop with a gradient
+        trains the prelude.
+        """
+        done = []
+        for t in chunk:
             active = int((loops > t).sum())
             free = int((loops > t + self.config.backprop_loops).sum()) if self.config.backprop_loops else 0
-            parts = [h[active:]]
-            if free < active:
-                parts.insert(0, self.loop(h[free:active], e[free:active], t, geometry))
+            if active < len(h):
+                h, ready = h.split((active, len(h) - active))
+                e, done = e[:active], [ready, *done]
+            parts = []
             if free:
                 with torch.no_grad():
-                    parts.insert(0, self.loop(h[:free], e[:free], t, geometry))
-            h = torch.cat(parts)
-        return h[order.argsort()]
+                    parts.append(self.loop(h[:free], e[:free], t, geometry))
+            if free < active:
+                parts.append(self.loop(h[free:], e[free:], t, geometry))
+            h = torch.cat(parts) if free else parts[0]
+        return torch.cat((h, *done)) if done else h
 
     def forward(self, tokens, loops=None):
         """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops: an int, or a count for each sequence (B,)."""
@@ -378,30 +442,47 @@ class LoopedGPT(nn.Module):
                 surprise = log_p - self.readout(before, geometry).log_softmax(-1) if rule == "kl" else -log_p
                 measure = (log_p.exp() * surprise).sum(-1).masked_fill(~asked[rows], -math.inf).amax(1)
             stops = (measure < threshold) | (t + 1 == max_loops)
-            answer[rows[stops]], loops_used[rows[stops]] = h[stops], t + 1
-            h, e, rows = h[~stops], e[~stops], rows[~stops]  # who is done leaves the batch
+            if stops.any():  # who is done leaves the batch
+                answer[rows[stops]], loops_used[rows[stops]] = h[stops], t + 1
+                h, e, rows = h[~stops], e[~stops], rows[~stops]
             if len(rows) == 0:
                 break
         return self.readout(answer, geometry), loops_used
 
     @torch.no_grad()
-    def generate(self, tokens, n, loops=None, temperature=0.0, use_cache=True):
+    def decode(self, tokens, cache, offset=0, loops=None, share="none"):
         """
-        Append n tokens to tokens (B, T), each after `loops` loops: the likeliest, or sampled at a temperature.
+        Logits (B, T, vocab_size) of tokens (B, T) that stand behind `offset` tokens in the cache (a defaultdict(list),
+        empty at first), which is extended by them. The state of an earlier token at loop t never changes again, so its
+        keys and values are kept, (("core", t), layer) -> [keys, values], and a new token looks at them in its loop t. To
+        keep them for one loop only, share="first" or "last" lets every loop look at those of that one, which is not the
+        model as it was trained (Huginn 2025 and Mixture-of-Recursions 2025 do so).
+        """
+        if share not in ("none", "first", "last"):
+            raise ValueError(f"share={share!r} is unknown; choose from none, first, last")
+        loops = self.check_loops(loops)
+        h, e, geometry = self.begin(tokens, cache, offset)
+        kept = ("core", loops - 1 if share == "last" else 0)
+        earlier = [list(cache[kept, i]) for i in range(self.config.n_core)]  # the tokens before these
+        for t in range(loops):
+            borrowed = {(("core", t), i): list(past) for i, past in enumerate(earlier)}
+            h = self.loop(h, e, t, geometry, cache if share == "none" or kept == ("core", t) else borrowed)
+        return self.readout(h, geometry, cache)
 
-        The state of an earlier token at loop t never changes again, so its keys and values are cached, separately for
-        every layer of every loop. (With state_init="noise" the cache also keeps the noise that a token began with.)
+    @torch.no_grad()
+    def generate(self, tokens, n, loops=None, temperature=0.0, use_cache=True, share="none"):
+        """
+        Append n tokens to tokens (B, T), each after `loops` loops: the likeliest, or sampled at a temperature. The cache
+        changes the speed only, unless loops share it, see decode. (With state_init="noise" it also keeps the noise that a
+        token began with.)
         """
         if not self.config.causal:
             raise ValueError("only a causal model can generate")
-        loops = self.check_loops(loops)
-        cache = defaultdict(list) if use_cache else None  # (("core", loop), layer) -> [keys, values]
+        cache = defaultdict(list)
         for i in range(n):
             offset = tokens.shape[1] - 1 if use_cache and i > 0 else 0
-            h, e, geometry = self.begin(tokens[:, offset:], cache, offset)
-            for t in range(loops):
-                h = self.loop(h, e, t, geometry, cache)
-            logits = self.readout(h, geometry, cache)[:, -1]
+            logits = self.decode(tokens[:, offset:], cache if use_cache else defaultdict(list), offset, loops, share)
+            logits = logits[:, -1]
             if temperature > 0:
                 following = torch.multinomial((logits / temperature).softmax(-1), 1)
             else:

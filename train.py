@@ -7,7 +7,6 @@ Everything random is a function of (seed, purpose, step), so `--resume` continue
 """
 
 import argparse
-import copy
 import inspect
 import json
 import math
@@ -19,17 +18,20 @@ import subprocess
 import sys
 import time
 import warnings
-from contextlib import contextmanager
+import zipfile
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from figures import plt
 from looped import Config, LoopedGPT
-from tasks import IGNORE, TASKS, stream
+from tasks import IGNORE, TASKS, Batch, stream
 
 
 @dataclass
@@ -40,6 +42,8 @@ class Settings:
     seed: int = 0  # of the weights, the data and the loop counts
     device: str = "auto"  # auto | cpu | cuda | mps
     threads: int = 0  # CPU threads (0: PyTorch decides)
+    precision: str = "float32"  # float32 | bfloat16: of the products in training; weights stay float32
+    compile: bool = False  # compile the loop, for long runs: takes about a minute first, on a CPU a C++ compiler, too
     resume: bool = False  # continue the run in the folder
     overwrite: bool = False  # start over in a folder that is not empty
     minutes: float = 0.0  # save and stop after this long, to be resumed (0: no limit)
@@ -60,7 +64,7 @@ class Settings:
     search: bool = False  # sudoku: also puzzles that logic by singles does not solve
 
     steps: int = 3000  # optimizer steps
-    batch: int = 64  # examples a step
+    batch: int = 64  # examples a step (in each process, under torchrun)
     lr: float = 2e-3  # peak learning rate (AdamW)
     warmup: int = 100  # steps of linear warmup, before the cosine
     min_lr: float = 0.05  # what the cosine ends at, as a share of lr
@@ -84,6 +88,7 @@ CHOICES = dict(
     task=tuple(TASKS),
     scale=("cpu", "gpu"),
     device=("auto", "cpu", "cuda", "mps"),
+    precision=("float32", "bfloat16"),
     box=("2x2", "2x3", "3x3"),
     loss=("final", "every"),
     sampler=("fixed", "uniform", "poisson", "difficulty"),
@@ -91,7 +96,7 @@ CHOICES = dict(
 )
 FROM_TASK = ("vocab_size", "block_size", "causal", "coordinates")  # the task knows them, they are no flags
 LOWEST = dict(steps=1, batch=1, eval_every=1, eval_size=1)  # of any other number: 0
-HIGHEST = dict(gate=1, min_lr=1, ema=0.99999, beta2=0.99999)
+HIGHEST = dict(gate=1, min_lr=1, ema=0.99999, beta2=0.99999, threads=1024)
 NOT_SAVED = ("resume", "overwrite", "minutes", "control", "bar", "threads", "out", "device")  # may differ on --resume
 
 # What a task's run needs other than the defaults above; results/LOG.md tells how it was chosen.
@@ -115,8 +120,13 @@ GPU = dict(
 )
 
 
+VERSION = 1  # of the checkpoints
+RANK, RANKS = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # torchrun says so
+
+
 def fail(message, code=2):
-    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    if RANK == 0:
+        print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -164,7 +174,7 @@ def check_flags(flags, given):
     for name, value in vars(flags).items():
         low, high = LOWEST.get(name, 0), HIGHEST.get(name, sys.maxsize)
         if isinstance(value, (int, float)) and not low <= value <= high:
-            most = f" and at most {high}" if name in HIGHEST else ""
+            most = f" and at most {high}" if name in HIGHEST or value > high else ""
             fail(f"--{name} must be a number of at least {low}{most}, not {value}")
     mine = task_flags(flags.task)
     for name in sorted(given):
@@ -172,8 +182,10 @@ def check_flags(flags, given):
             fail(f"--{name} has no meaning for --task {flags.task}, which takes --{', --'.join(mine)}")
     if flags.loss == "every" and flags.per == "sequence" and flags.sampler != "fixed":
         fail("--loss every needs one loop count for the whole batch: add --per batch or --sampler fixed")
-    if flags.loss == "every" and flags.backprop_loops:
-        fail("--loss every needs the gradient of every loop: leave out --backprop_loops")
+    if flags.loss == "every" and (flags.backprop_loops or flags.checkpoint_loops):
+        fail("--loss every needs every loop and its gradient: leave out --backprop_loops and --checkpoint_loops")
+    if flags.control and RANKS > 1:
+        fail("--control is trained beside a single process; under torchrun, train it in a run of its own")
     if flags.task == "sudoku" and (flags.curriculum or flags.sampler == "difficulty"):
         fail(
             "the rounds of a Sudoku are no count of loops: --task sudoku takes no --curriculum, no --sampler difficulty"
@@ -190,7 +202,7 @@ def find_device(name):
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
         fail(f"--device {name} was asked for, but PyTorch sees none here")
-    return name
+    return f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and RANKS > 1 else name
 
 
 def make_task(flags, device="cpu"):
@@ -230,14 +242,15 @@ def sample_loops(flags, difficulty, step):
 
 def compute_loss(flags, model, batch, loops):
     """The mean cross-entropy where an answer is asked, and the prediction (B, T) of the last loop, there alone."""
-    if flags.loss == "every":
-        states = model.trajectory(batch.tokens, int(loops[0]))[1:]
-    else:
-        states = model.think(batch.tokens, loops)[None]
     asked = batch.targets != IGNORE
     targets = batch.targets[asked]  # (N,)
-    logits = model.readout(states.flatten(0, 1), asked=asked.repeat(len(states), 1))  # (len(states) * N, vocab_size)
-    loss = F.cross_entropy(logits, targets.repeat(len(states)), reduction="sum") / max(1, len(logits))
+    with torch.autocast(asked.device.type, torch.bfloat16, enabled=flags.precision == "bfloat16"):
+        if flags.loss == "every":
+            states = model.trajectory(batch.tokens, int(loops[0]))[1:]
+        else:
+            states = model.think(batch.tokens, loops)[None]
+        logits = model.readout(states.flatten(0, 1), asked=asked.repeat(len(states), 1))  # (len(states) * N, vocab)
+    loss = F.cross_entropy(logits.float(), targets.repeat(len(states)), reduction="sum") / max(1, len(logits))
     prediction = torch.full_like(batch.targets, IGNORE)
     prediction[asked] = logits[len(logits) - len(targets) :].argmax(-1)
     return loss, prediction
@@ -274,17 +287,18 @@ def learning_rate(flags, step):
 # The run folder
 
 
-def save(path, state):
-    """Write a checkpoint so that at every moment a whole one is on the disk."""
-    unfinished = path.with_suffix(".unfinished")
+def save(path, content):
+    """Write a checkpoint or a text so that at every moment there is a whole file, the old one or the new."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         with open(unfinished, "wb") as file:
-            torch.save(state, file)
+            file.write(content.encode()) if isinstance(content, str) else torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         fail(f"could not write {path} ({error}); what was there before is unharmed", code=1)
 
 
@@ -299,9 +313,13 @@ def load_run(folder, device="cpu"):
         task = make_task(flags, device)
         model = make_model(flags, task).to(device)
         path = folder / "checkpoint.pt"
+        if zipfile.ZipFile(path).testzip():  # a checkpoint is a zip with a checksum of each part, which PyTorch ignores
+            raise ValueError("checksum")
         with warnings.catch_warnings():  # of what foreign files may hold; the line below says enough
             warnings.simplefilter("ignore")
             checkpoint = torch.load(path, map_location=device, weights_only=True)  # never unpickles foreign objects
+        if checkpoint.get("version", 1) != VERSION:
+            raise ValueError("version")
         model.load_state_dict(checkpoint["model"])
         checkpoint["step"], checkpoint["level"], checkpoint["mastery"], checkpoint["optimizer"], checkpoint["ema"]
     except OSError as error:
@@ -327,23 +345,23 @@ def resume(flags, given):
     both = [(n, getattr(flags, n), getattr(saved, n, None)) for n in sorted(given - set(NOT_SAVED))]
     if wrong := [f"--{name} {mine} (there: {theirs})" for name, mine, theirs in both if mine != theirs]:
         fail(f"the run in {flags.out} has other flags than {', '.join(wrong)}")
+    if getattr(saved, "ranks", 1) != RANKS:
+        fail(f"the run in {flags.out} was made by {saved.ranks} processes, not by {RANKS}")
     vars(flags).update(vars(saved))
     return checkpoint
 
 
 def open_folder(flags):
-    """Make or clear the run folder and write config.json."""
+    """Make or clear the run folder. config.json is written last, so a folder that has one can be resumed."""
     folder = Path(flags.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not flags.overwrite:
             fail(f"{folder} exists and is not empty: choose another --out, or --resume it, or --overwrite it")
-        for path in (folder / "checkpoint.pt", *folder.glob("*.png"), *folder.glob("*.json")):  # of an earlier run
+        for path in (folder / "config.json", folder / "checkpoint.pt", *folder.glob("*.png"), *folder.glob("*.json")):  # of an earlier run
             path.unlink(missing_ok=True)
         if (folder / "control" / "config.json").exists():  # the control of another run
             shutil.rmtree(folder / "control")
-        saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
-        (folder / "config.json").write_text(json.dumps(saved, indent=1))
         (folder / "metrics.jsonl").write_text("")
         shutil.rmtree(folder / "snapshots", ignore_errors=True)
         if flags.snapshots:
@@ -355,7 +373,7 @@ def open_folder(flags):
 def forget_after(metrics, step):
     """Drop the lines that a run wrote after its last checkpoint, and a last one that was cut in half."""
     lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
-    metrics.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))
+    save(metrics, "".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))
 
 
 def draw_curve(folder):
@@ -393,7 +411,7 @@ def start_control(flags, task):
     foreign = {name for each in TASKS for name in task_flags(each)} - set(task_flags(flags.task))
     argv = [sys.executable, str(Path(__file__).resolve())]
     for name, value in control.items():
-        if name not in foreign:
+        if name not in foreign and name != "ranks":
             argv += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
     return subprocess.Popen(argv)
 
@@ -416,6 +434,17 @@ def asked_to_stop():
             signal.signal(number, handler)
 
 
+class Share(torch.nn.Module):
+    """compute_loss as a module, which is what DistributedDataParallel wraps."""
+
+    def __init__(self, flags, model):
+        super().__init__()
+        self.flags, self.model = flags, model
+
+    def forward(self, batch, loops):
+        return compute_loss(self.flags, self.model, batch, loops)
+
+
 def train(flags, task, model, checkpoint=None):
     """Run to the end and return the last evaluation, {split: {difficulty: accuracy}}; stopped before that: None."""
     device, folder, began = next(model.parameters()).device.type, Path(flags.out), time.time()
@@ -423,62 +452,83 @@ def train(flags, task, model, checkpoint=None):
     others = [p for name, p in model.named_parameters() if p.dim() < 2 or name.endswith("bias")]
     groups = [dict(params=matrices, weight_decay=flags.weight_decay), dict(params=others, weight_decay=0.0)]
     optimizer = torch.optim.AdamW(groups, lr=flags.lr, betas=(0.9, flags.beta2), fused=device != "mps")
-    averaged = copy.deepcopy(model).requires_grad_(False) if flags.ema else None
+    averaged = None
+    if flags.ema:
+        averaged = make_model(flags, task).to(next(model.parameters()).device).requires_grad_(False)
+        averaged.load_state_dict(model.state_dict())
     first, level, mastery = 0, 1 if flags.curriculum else task.max_difficulty, 0.0
+
+    def save_at(step):
+        state = dict(version=VERSION, step=step, level=level, mastery=mastery, model=model.state_dict())
+        state.update(optimizer=optimizer.state_dict(), ema=averaged.state_dict() if averaged else None)
+        if RANK == 0:
+            save(folder / "checkpoint.pt", state)
+
     if checkpoint:
         model.load_state_dict(checkpoint["model"])
         optimizer.load_state_dict(checkpoint["optimizer"])
         first, level, mastery = (checkpoint[key] for key in ("step", "level", "mastery"))
         if averaged:
             averaged.load_state_dict(checkpoint["ema"])
-        forget_after(folder / "metrics.jsonl", first)
-
-    def save_at(step):
-        state = dict(step=step, level=level, mastery=mastery, model=model.state_dict())
-        state.update(optimizer=optimizer.state_dict(), ema=averaged.state_dict() if averaged else None)
-        save(folder / "checkpoint.pt", state)
+        if RANK == 0:
+            forget_after(folder / "metrics.jsonl", first)
+    elif RANK == 0:
+        save_at(0)
+        saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
+        save(folder / "config.json", json.dumps(saved, indent=1))
+    step_of = Share(flags, model)
+    if RANKS > 1:
+        step_of = DistributedDataParallel(step_of, find_unused_parameters=not flags.tied)
 
     results, done = {}, first
-    bar = tqdm(total=flags.steps, initial=first, position=flags.bar, desc=folder.name, mininterval=0.5)
+    shown = dict(total=flags.steps, initial=first, position=flags.bar, desc=folder.name, mininterval=0.5)
+    bar = tqdm(**shown, disable=RANK > 0)
     with asked_to_stop() as stopped:
         for step in range(first, flags.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(flags, step)
-            batch = task.batch("train", step, flags.batch, (1, level) if flags.curriculum else None)
-            loops = sample_loops(flags, batch.difficulty, step)
-            torch.manual_seed(stream(flags.seed, "noise", step))  # for state_init="noise"
-            loss, prediction = compute_loss(flags, model, batch, loops)
+            batch = task.batch("train", step, flags.batch * RANKS, (1, level) if flags.curriculum else None)
+            loops = sample_loops(flags, batch.difficulty, step)[RANK::RANKS]
+            asked = (batch.targets != IGNORE).sum()
+            batch = Batch(*(part[RANK::RANKS] for part in batch))  # every rank draws the same batch and takes its part
+            torch.manual_seed(stream(flags.seed, "noise", step) + RANK)  # for state_init="noise"
+            loss, prediction = step_of(batch, loops)
+            loss = loss * ((batch.targets != IGNORE).sum() / asked.clamp(min=1))  # these add up to the mean over all
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss * RANKS).backward()  # the gradients of the ranks are averaged
             gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
-            if not math.isfinite(loss.item() + gradient.item()):
+
+            right = task.check(batch, prediction).float()
+            hardest = right[batch.difficulty >= level]
+            counts = torch.tensor([len(right), len(hardest), len(stopped)], device=loss.device)
+            sums = torch.cat((torch.stack((loss.detach(), gradient / RANKS, right.sum(), hardest.sum())), counts))
+            if RANKS > 1:
+                dist.all_reduce(sums)
+            loss, gradient, right, hardest, n_right, n_hardest, stops = sums.tolist()  # the only wait for a GPU
+            if not math.isfinite(loss + gradient):
                 bar.close()
-                saved = (folder / "checkpoint.pt").exists()
-                good = f"the last good checkpoint is {folder}/checkpoint.pt" if saved else "there is no checkpoint yet"
-                what = f"the loss is {loss.item()} and its gradient {gradient.item()} at step {step}"
+                what = f"the loss is {loss} and its gradient {gradient} at step {step}"
+                good = f"the last good checkpoint is {folder}/checkpoint.pt"
                 fail(f"{what}; {good}. Try a lower --lr or --clip, or another --norm", code=1)
             optimizer.step()
             if averaged:
                 keep = min(flags.ema, (1 + step) / (10 + step))  # the first weights are soon forgotten
                 for average, p in zip(averaged.parameters(), model.parameters()):
                     average.lerp_(p, 1 - keep)
-
-            right = task.check(batch, prediction).float()
-            hardest = right[batch.difficulty >= level]
-            if flags.curriculum and level < task.max_difficulty and len(hardest):
-                mastery += 0.1 * (hardest.mean().item() - mastery)
+            if flags.curriculum and level < task.max_difficulty and n_hardest:
+                mastery += 0.1 * (hardest / n_hardest - mastery)
                 if mastery >= flags.gate:
                     level, mastery = level + 1, 0.0
 
             done = step + 1
-            now = dict(loss=loss.item(), right=right.mean().item(), loops=loops.float().mean().item(), level=level)
-            shown = "loss {loss:.3f}, right {right:.2f}, {loops:.1f} loops, difficulty to {level}"
-            bar.set_postfix_str(shown.format(**now), refresh=False)
+            now = dict(loss=loss, right=right / n_right, loops=loops.float().mean().item(), level=level)
+            postfix = "loss {loss:.3f}, right {right:.2f}, {loops:.1f} loops, difficulty to {level}"
+            bar.set_postfix_str(postfix.format(**now), refresh=False)
             bar.update()
-            if done % flags.eval_every == 0 or done == flags.steps:
+            if RANK == 0 and (done % flags.eval_every == 0 or done == flags.steps):
                 judged = averaged or model
                 results = {split: evaluate(judged, task, flags, split) for split in task.splits}
-                row = dict(step=done, **now, lr=learning_rate(flags, step), gradient=gradient.item(), **results)
+                row = dict(step=done, **now, lr=learning_rate(flags, step), gradient=gradient, **results)
                 with open(folder / "metrics.jsonl", "a") as file:
                     file.write(json.dumps(row) + "\n")
                 if flags.snapshots:
@@ -486,13 +536,15 @@ def train(flags, task, model, checkpoint=None):
                 save_at(done)
             if flags.minutes and time.time() - began > 60 * flags.minutes:
                 stopped.append(f"stopped after {flags.minutes} minutes")
-            if stopped and done < flags.steps:
+            if (stops if RANKS > 1 else stopped) and done < flags.steps:  # ranks stop together, at the next step
                 save_at(done)
                 break
     bar.close()
-    if stopped and done < flags.steps:
+    if RANK > 0:
+        return None
+    if done < flags.steps:
         again = f"python train.py --out {folder} --resume{' --control' if flags.control else ''}"
-        print(f"{stopped[0]} at step {done}; continue with: {again}")
+        print(f"{(stopped or ['interrupted'])[0]} at step {done}; continue with: {again}")
         return None
     draw_curve(folder)
     minutes, parameters = (time.time() - began) / 60, sum(p.numel() for p in model.parameters())
@@ -502,18 +554,36 @@ def train(flags, task, model, checkpoint=None):
     return results
 
 
+def rehearse(flags, task, model):
+    """An evaluation and a loss in small, so that what cannot run says so before a folder is made."""
+    try:
+        evaluate(model, task, flags, "val", size=1)
+        task.batch("val", 0, flags.eval_size)
+        batch = task.batch("train", 0, flags.batch, (1, 1) if flags.curriculum else None)
+        compute_loss(flags, model, batch, sample_loops(flags, batch.difficulty, 0))
+    except RuntimeError as error:
+        if not flags.compile:
+            raise
+        fail(f"--compile does not work here: {str(error).strip().splitlines()[0]}")
+
+
 def main(argv=None):
     flags, given = parse_flags(argv)
+    flags.ranks = RANKS
     checkpoint = resume(flags, given) if flags.resume else None
     if flags.control and not flags.threads:
         flags.threads = max(1, (os.cpu_count() or 2) // 2)
     if flags.threads:
         torch.set_num_threads(flags.threads)
     device = find_device(flags.device)
+    if RANKS > 1:
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     task = make_task(flags, device)
     model = make_model(flags, task).to(device)
-    evaluate(model, task, flags, "val", size=1)  # what cannot run says so before a folder is made
-    if not flags.resume:
+    if flags.compile:
+        model.compile_loop()
+    rehearse(flags, task, model)
+    if not flags.resume and RANK == 0:
         open_folder(flags)
     control = start_control(flags, task) if flags.control else None
     result = None
@@ -533,6 +603,10 @@ def run(main):
         main()
     except (ValueError, OSError) as error:
         fail(error)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        fail(f"not enough memory for these sizes ({(str(error).splitlines() or ['asked for too much'])[0]})")
     except KeyboardInterrupt:
         fail("interrupted", code=130)
 
