@@ -318,8 +318,8 @@ def load_run(folder, device="cpu"):
         with warnings.catch_warnings():  # of what foreign files may hold; the line below says enough
             warnings.simplefilter("ignore")
             checkpoint = torch.load(path, map_location=device, weights_only=True)  # never unpickles foreign objects
-        if checkpoint.get("version", 1) != VERSION:
-            raise ValueError("version")
+        if (version := checkpoint.get("version", 1)) != VERSION:
+            fail(f"{path} is a checkpoint of version {version}; this program reads version {VERSION}")
         model.load_state_dict(checkpoint["model"])
         checkpoint["step"], checkpoint["level"], checkpoint["mastery"], checkpoint["optimizer"], checkpoint["ema"]
     except OSError as error:
