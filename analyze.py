@@ -11,24 +11,22 @@ into the run folder.
     stability   no run needed: norms, injections and learning rates, at random weights and in short training
     solve       the puzzles of a file (--file), by a Sudoku model
     cost        parameters, FLOPs, milliseconds and memory over loops, against an untied stack
+    cache       addition read digit by digit, with a cache for each loop and with one that loops share
+    bench       no run needed: the speed of this code, in training, inference and generation
 """
 
 import argparse
-import dataclasses
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from bench import bench, cache, cost
 from figures import BLUE, GREEN, GREY, ORANGE, plt, write
 from inside import check_seeds, fixedpoint, load_looped, phases, stability, stages
-from looped import LoopedGPT
 from tasks import IGNORE, Batch, Sudoku, stream
-from train import compute_loss, fail, find_device, load_model, run, task_flags, trained_loops
+from train import fail, find_device, load_model, run, task_flags, trained_loops
 
 # -----------------------------------------------------------------------------
 # depth
@@ -457,96 +455,13 @@ def solve(runs, folder, args):
     write(folder, "solve", figure, numbers)
 
 
-# -----------------------------------------------------------------------------
-# cost
-
-
-def measure_cost(flags, model, batch, loops):
-    """FLOPs and milliseconds of a forward pass; milliseconds and bytes kept of a training step."""
-    counter = FlopCounterMode(display=False)
-    # fused attention would hide its products from the counter
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        model(batch.tokens, loops)
-    kept = {}  # storages that autograd holds on to, each counted once
-
-    def pack(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    counts = torch.full((len(batch.tokens),), loops)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = compute_loss(flags, model, batch, counts)[0]
-    memory = sum(kept.values()) - sum(p.nbytes for p in model.parameters() if p.untyped_storage().data_ptr() in kept)
-    loss.backward()
-
-    def milliseconds(work):
-        times = []
-        for _ in range(5):
-            began = time.perf_counter()
-            work()
-            if batch.tokens.is_cuda:
-                torch.cuda.synchronize()
-            times.append(1000 * (time.perf_counter() - began))
-        return sorted(times)[2]
-
-    def forward():
-        with torch.no_grad():
-            model(batch.tokens, loops)
-
-    return dict(
-        parameters=sum(p.numel() for p in model.parameters()),
-        flops=counter.get_total_flops(),
-        memory=memory,
-        forward_ms=milliseconds(forward),
-        training_ms=milliseconds(lambda: compute_loss(flags, model, batch, counts)[0].backward()),
-    )
-
-
-def cost(runs, folder, args):
-    """Looped against untied at equal loops: what they share (FLOPs, time, activations) and what not (parameters)."""
-    model, task, flags = load_model(runs[0], args.device)
-    if not flags.tied:
-        fail(f"{runs[0]} is an untied run; name the looped one, cost builds the untied stacks itself")
-    batch = task.batch("val", 0, flags.batch, task.max_difficulty if task.grows else None)
-    loops = [1, 2, 4, 8, 16, 32]
-    numbers = dict(loops=loops, batch=list(batch.tokens.shape), seeds=[flags.seed], looped=[], untied=[])
-    print(f"\nbatch {flags.batch} x {batch.tokens.shape[1]} tokens")
-    print("loops         parameters    MFLOPs  forward ms  training ms  kept MB")
-    for n in tqdm(loops, desc="cost", leave=False):
-        untied = LoopedGPT(dataclasses.replace(model.config, tied=False, loops=n)).to(batch.tokens.device)
-        for name, each in (("looped", model), ("untied", untied)):
-            row = measure_cost(flags, each, batch, n)
-            numbers[name].append(row)
-            text = f"{n:>5} {name} {row['parameters']:>12,} {row['flops'] / 1e6:>9,.0f}"
-            text += f" {row['forward_ms']:>11.1f} {row['training_ms']:>12.1f} {row['memory'] / 1e6:>8.1f}"
-            tqdm.write(text)
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
-    panels = dict(
-        parameters="parameters",
-        flops="FLOPs of a forward pass",
-        training_ms="training step (ms)",
-        memory="activations kept (bytes)",
-    )
-    for axis, (key, label) in zip(axes, panels.items()):
-        axis.plot(loops, [row[key] for row in numbers["looped"]], "o-", color=BLUE, label="looped")
-        axis.plot(loops, [row[key] for row in numbers["untied"]], "^:", color=ORANGE, label="untied")
-        axis.set(xlabel="loops", ylabel=label, xscale="log", yscale="log")
-        axis.set_xticks(loops, loops)
-    axes[0].legend()
-    few, many = numbers["looped"][-1]["parameters"], numbers["untied"][-1]["parameters"]
-    longer = numbers["looped"][-1]["training_ms"] / numbers["untied"][-1]["training_ms"]
-    title = f"{flags.task}: {loops[-1]} loops take {longer:.2f} times the time of {loops[-1]} times the layers"
-    figure.suptitle(f"{title}, and {many / few:.0f} times fewer parameters")
-    write(folder, "cost", figure, numbers)
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
     kinds = dict(depth=depth, compute=compute, think=think, phases=phases, fixedpoint=fixedpoint, stages=stages)
-    kinds.update(stability=stability, solve=solve, cost=cost)
+    kinds.update(stability=stability, solve=solve, cost=cost, cache=cache, bench=bench)
     parser.add_argument("what", choices=kinds)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders; most analyses take several (seeds)")
+    parser.add_argument("runs", nargs="*", type=Path, help="run folders; most analyses take several (seeds)")
     parser.add_argument(
         "--loops", type=int, default=0, help="the most loops to try (default: several times those of training)"
     )
@@ -565,7 +480,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.loops < 0 or args.examples < 1 or args.steps < 1 or args.factor < 1:
         fail("--loops must not be negative, and --examples, --factor and --steps at least 1")
-    if len(args.runs) > 1 and args.what in ("think", "solve", "cost", "stability"):
+    if not args.runs and args.what not in ("stability", "bench"):
+        fail(f"{args.what} wants the folder of a run")
+    args.runs = args.runs or [Path("runs", args.what)]
+    if len(args.runs) > 1 and args.what in ("think", "solve", "cost", "stability", "bench"):
         fail(f"{args.what} takes one folder, not {len(args.runs)}")
     args.device = find_device(args.device)
     kinds[args.what](args.runs, args.runs[0], args)

@@ -429,7 +429,7 @@ def draw_fixedpoint(numbers, answered, at_rest, difficulty, paths, trained):
 
 
 class WatchAttention(TorchFunctionMode):
-    """Inside `with WatchAttention() as watch`, watch.patterns collects the attention (B, H, T, T) of each layer run."""
+    """Without gradients, `with WatchAttention() as watch` fills watch.patterns with each layer's attention (B, H, T, T)."""
 
     def __init__(self):
         super().__init__()

@@ -319,8 +319,8 @@ class LoopedGPT(nn.Module):
 
     def compile_loop(self):
         """
-        Compile one pass of the loop, and each layer around it. The loop itself stays Python, so that another loop count,
-        or fewer rows in the last loops, run the same machine code (as in Huginn 2025 and Parcae 2026).
+        Compile one pass of the loop, and each layer around it. The loop itself stays Python, so that another loop
+        count, or fewer rows in the last loops, run the same machine code (as in Huginn 2025 and Parcae 2026).
         """
         for block in (*self.prelude, *self.coda, *(() if self.config.tied else self.core)):
             block.compile(dynamic=True)
@@ -366,10 +366,10 @@ class LoopedGPT(nn.Module):
 
     def advance(self, h, e, loops, chunk, geometry):
         """
-        A range of loops. Row i has loops[i] of them in all, the first row the most: those that are done step aside. Rows
-        with more than backprop_loops loops to go run without a graph, which saves their memory (the gradient of the last
-        loops is nearly as good as that of all, Parcae 2026). The question keeps its graph, so every loop with a gradient
-        trains the prelude.
+        The loops of a range. Row i has loops[i] of them in all, the first row the most; rows that are done step aside.
+        Rows with more than backprop_loops loops to go run without a graph, which saves their memory (the gradient of
+        the last loops is nearly as good as that of all, Parcae 2026). The question keeps its graph, so every loop with
+        a gradient trains the prelude.
         """
         done = []
         for t in chunk:
@@ -452,11 +452,11 @@ class LoopedGPT(nn.Module):
     @torch.no_grad()
     def decode(self, tokens, cache, offset=0, loops=None, share="none"):
         """
-        Logits (B, T, vocab_size) of tokens (B, T) that stand behind `offset` tokens in the cache (a defaultdict(list),
-        empty at first), which is extended by them. The state of an earlier token at loop t never changes again, so its
-        keys and values are kept, (("core", t), layer) -> [keys, values], and a new token looks at them in its loop t. To
-        keep them for one loop only, share="first" or "last" lets every loop look at those of that one, which is not the
-        model as it was trained (Huginn 2025 and Mixture-of-Recursions 2025 do so).
+        Logits (B, T, vocab_size) of tokens (B, T) that stand behind `offset` tokens in the cache, which is extended by
+        them: a defaultdict(list), empty at first. The state of an earlier token at loop t never changes again, so its
+        keys and values are kept, (("core", t), layer) -> [keys, values], and a new token looks at them in its loop t.
+        To keep those of one loop only, share="first" or "last" lets every loop look at them, as Huginn (2025) and
+        Mixture-of-Recursions (2025) do; the model was not trained for it.
         """
         if share not in ("none", "first", "last"):
             raise ValueError(f"share={share!r} is unknown; choose from none, first, last")
@@ -472,9 +472,9 @@ class LoopedGPT(nn.Module):
     @torch.no_grad()
     def generate(self, tokens, n, loops=None, temperature=0.0, use_cache=True, share="none"):
         """
-        Append n tokens to tokens (B, T), each after `loops` loops: the likeliest, or sampled at a temperature. The cache
-        changes the speed only, unless loops share it, see decode. (With state_init="noise" it also keeps the noise that a
-        token began with.)
+        Append n tokens to tokens (B, T), each after `loops` loops: the likeliest, or sampled at a temperature. The
+        cache changes the speed only, unless loops share it, see decode. (With state_init="noise" it also keeps the
+        noise that a token began with.)
         """
         if not self.config.causal:
             raise ValueError("only a causal model can generate")

@@ -358,7 +358,12 @@ def open_folder(flags):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not flags.overwrite:
             fail(f"{folder} exists and is not empty: choose another --out, or --resume it, or --overwrite it")
-        for path in (folder / "config.json", folder / "checkpoint.pt", *folder.glob("*.png"), *folder.glob("*.json")):  # of an earlier run
+        for path in (
+            folder / "config.json",
+            folder / "checkpoint.pt",
+            *folder.glob("*.png"),
+            *folder.glob("*.json"),
+        ):  # of an earlier run
             path.unlink(missing_ok=True)
         if (folder / "control" / "config.json").exists():  # the control of another run
             shutil.rmtree(folder / "control")

@@ -1,5 +1,6 @@
 """The analyses on tiny runs: the files they promise, and their numbers against a direct computation."""
 
+import argparse
 import json
 import math
 import sys
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import analyze
+import bench
 import inside
 import train
 from looped import Config, LoopedGPT
@@ -163,6 +165,62 @@ def test_cost_counts_the_flops_that_the_shapes_imply(runs, monkeypatch):
     assert memory[-1] / memory[-2] == pytest.approx(2, rel=0.1)
 
 
+def test_cost_shows_the_time_that_solve_saves():
+    torch.manual_seed(0)
+    model, tokens = LoopedGPT(Config(vocab_size=9, block_size=40, n_embd=32)), torch.zeros(256, 40, dtype=torch.long)
+    tokens[32:] = 1  # one row in eight never rests, the others at once
+    rests, loop = model.begin(tokens)[1][-1, :1], model.loop
+
+    def restless(h, e, t, geometry):
+        still = (e[:, :1] == rests).all(2, keepdim=True)
+        return torch.where(still, h, loop(h, e, t, geometry) + torch.randn_like(h))
+
+    model.loop = restless
+    task = argparse.Namespace(batch=lambda *_: argparse.Namespace(tokens=tokens))
+    found = bench.measure_solve(model, task)
+    assert found["share_of_loops"] == pytest.approx((32 * 64 + 224) / 256 / 64) and found["share_of_time"] < 0.5
+
+
+def test_a_cache_for_each_loop_costs_no_accuracy_and_a_shared_one_is_another_model(runs, monkeypatch):
+    run(monkeypatch, "cache", runs / "digits", "--examples", 40, "--loops", 3, "--device", "cpu")
+    numbers = json.loads((runs / "digits/cache.json").read_text())
+    assert numbers["difficulty"] == [0, 1, 3, 6] and numbers["loops"] == 3
+    model, task, _ = load_model(runs / "digits")
+    for i, difficulty in enumerate(numbers["difficulty"]):
+        batch = task.batch("test", 0, 40, difficulty)
+        right = task.check(batch, model(batch.tokens, 3).argmax(-1)).float().mean().item()
+        assert numbers["none"][i] == pytest.approx(right)
+    tokens, logits = batch.tokens[:4], {}
+    for share in ("none", "first", "last"):
+        logits[share] = bench.read_token_by_token(model, tokens, 3, share)
+    torch.testing.assert_close(logits["none"], model(tokens, 3), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(logits["first"], logits["none"], atol=1e-3)
+    assert not torch.allclose(logits["last"], logits["first"], atol=1e-3)
+
+
+def test_bench_counts_and_weighs_what_it_times(tmp_path, monkeypatch):
+    B, T, C, V = 16, 6, 16, 9
+    shape = Config(vocab_size=V, block_size=T, n_embd=C, n_head=2, n_prelude=1, n_core=2, n_coda=1, position="none")
+    monkeypatch.setattr(bench, "KINDS", {kind: each for kind, each in bench.KINDS.items() if kind != "compiled"})
+    monkeypatch.setattr(bench, "LOOPS", (4, 16))
+    folder = tmp_path / "bench"
+    args = argparse.Namespace(device="cpu")
+    bench.bench(None, folder, args, shape=shape, size=B, lengths=(4, 8), repeats=1)
+    numbers = json.loads((folder / "bench.json").read_text())
+    block = 2 * B * T * 12 * C * C + 2 * 2 * B * T * T * C
+    found = {(row["kind"], row["what"], row["loops"]): row for row in numbers["rows"]}
+    for (_, what, loops), row in found.items():
+        forward = (2 * loops + 2) * block + 2 * B * T * C * V
+        assert row["flops"] == (forward if what == "inference" else 3 * forward) and row["ms"] > 0
+        assert row["tokens_a_second"] == pytest.approx(1000 * B * T / row["ms"])
+    memory = {key: row["memory"] for key, row in found.items() if "memory" in row}
+    assert memory["looped", "training", 16] > 3 * memory["looped", "training", 4]
+    assert memory["truncated", "training", 16] == memory["truncated", "training", 4]  # flat
+    assert memory["checkpointed", "training", 16] < memory["looped", "training", 16] / 4
+    assert set(numbers["generation"]) == {"lengths", "none", "first", "last", "no cache"}
+    assert (folder / "bench.png").exists()
+
+
 # ---- inside
 
 
@@ -259,9 +317,10 @@ def test_watched_attention_explains_what_attention_returns(changes):
     torch.manual_seed(0)
     model = LoopedGPT(Config(vocab_size=9, block_size=6, n_embd=16, n_head=2, **changes))
     block, x = model.core[0], torch.randn(2, 6, 16)
-    angles, mask = model.geometry(6)
-    with inside.WatchAttention() as watch:
-        y = block.attention(x, angles, mask, None)
+    with torch.no_grad():
+        rotation, mask = model.geometry(6)
+    with torch.no_grad(), inside.WatchAttention() as watch:
+        y = block.attention(x, rotation, mask, None)
     (pattern,) = watch.patterns
     values = block.attention.qkv(x)[..., 32:].view(2, 6, 2, 8).transpose(1, 2)
     torch.testing.assert_close(block.attention.out((pattern @ values).transpose(1, 2).reshape(2, 6, 16)), y)
@@ -316,7 +375,8 @@ def test_stability_measures_random_and_trained_loops(tmp_path):
         (["cost", "hops/control"], "untied"),
         (["solve", "hops", "--file", "any"], "Sudoku"),
         (["dream", "hops"], "depth"),
-        (["depth"], "runs"),
+        (["depth"], "wants the folder"),
+        (["cache", "boards"], "not causal"),
         (["phases", "hops"], "composition"),
         (["fixedpoint", "hops/control"], "untied"),
         (["fixedpoint", "hops", "hops"], "same seed"),
