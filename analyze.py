@@ -3,6 +3,7 @@ Look at a trained run: `python analyze.py WHAT runs/NAME` writes WHAT.png and WH
 into the run folder.
 
     depth       accuracy over difficulty x loops, against the untied control
+    compare     the depth.json of several runs in one picture
     compute     accuracy against the loops spent, for each rule of when to stop
     think       what the model would answer after each loop, for one question of each of a few difficulties
     phases      composition: memorising, composing, composing facts only ever seen alone; lens.png: where it happens
@@ -16,6 +17,7 @@ into the run folder.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +227,39 @@ def draw_depth(numbers):
     title += f"{solved(best)} with the best count\n(accuracy at least 0.9; {seeds} seed{'s' * (seeds > 1)})"
     figure.suptitle(title)
     return figure
+
+
+def compare(folders, folder, args):
+    """Accuracy over difficulty, loops chosen on val, of runs that `depth` has measured; median and range of seeds."""
+    found = {}
+    for each in folders:
+        try:
+            found[each.name] = json.loads((each / "depth.json").read_text())
+        except (OSError, ValueError):
+            fail(f"{each} has no depth.json: run `analyze.py depth {each}` first")
+    names, first = list(found), next(iter(found.values()))
+    keys = ("task", "difficulty", "trained_difficulty", "examples")
+    if wrong := [name for name in names if any(found[name][key] != first[key] for key in keys)]:
+        fail(f"{wrong[0]} and {names[0]} differ in task or difficulties")
+    numbers = {key: first[key] for key in (*keys, "unit")}
+    numbers.update(seeds={name: found[name]["seeds"] for name in names}, median={}, lowest={}, highest={})
+    figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    print(f"\n{first['unit']:>16}  " + "  ".join(f"{d:>5}" for d in first["difficulty"]))
+    for i, name in enumerate(names):
+        rows = np.array([run["accuracy_at_best_loops"] for run in found[name]["by_run"]])
+        for key, values in dict(median=np.median(rows, 0), lowest=rows.min(0), highest=rows.max(0)).items():
+            numbers[key][name] = values.round(4).tolist()
+        print(f"{name:>16}  " + "  ".join(f"{accuracy:.3f}" for accuracy in numbers["median"][name]))
+        style = dict(color=plt.cm.viridis(0.92 * i / max(1, len(names) - 1)), marker="os^vDxP*<>"[i % 10])
+        axis.plot(first["difficulty"], numbers["median"][name], label=name, **style)
+        axis.fill_between(first["difficulty"], rows.min(0), rows.max(0), color=style["color"], alpha=0.12, lw=0)
+    axis.axvline(first["trained_difficulty"] + 0.5, color="k", lw=0.8, ls="--")
+    axis.set(xlabel=f"difficulty ({first['unit']}; dashed: the hardest in training)", ylabel="accuracy (test)")
+    axis.legend(fontsize="small", bbox_to_anchor=(1, 1))
+    best = max(names, key=lambda name: sum(numbers["median"][name]))
+    seeds = sorted({len(each) for each in numbers["seeds"].values()})
+    axis.set_title(f"{first['task']}: {best} goes furthest (median and range of {'/'.join(map(str, seeds))} seeds)")
+    write(folder, "compare", figure, numbers)
 
 
 # -----------------------------------------------------------------------------
@@ -458,7 +493,9 @@ def solve(runs, folder, args):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
-    kinds = dict(depth=depth, compute=compute, think=think, phases=phases, fixedpoint=fixedpoint, stages=stages)
+    kinds = dict(
+        depth=depth, compare=compare, compute=compute, think=think, phases=phases, fixedpoint=fixedpoint, stages=stages
+    )
     kinds.update(stability=stability, solve=solve, cost=cost, cache=cache, bench=bench)
     parser.add_argument("what", choices=kinds)
     parser.add_argument("runs", nargs="*", type=Path, help="run folders; most analyses take several (seeds)")

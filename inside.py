@@ -429,7 +429,7 @@ def draw_fixedpoint(numbers, answered, at_rest, difficulty, paths, trained):
 
 
 class WatchAttention(TorchFunctionMode):
-    """Without gradients, `with WatchAttention() as watch` fills watch.patterns with each layer's attention (B, H, T, T)."""
+    """`with torch.no_grad(), WatchAttention() as watch` collects the attention (B, H, T, T) of every layer in .patterns."""
 
     def __init__(self):
         super().__init__()

@@ -147,6 +147,21 @@ def test_solve_asks_every_puzzle_of_a_file_once(runs, monkeypatch, capsys):
     assert stop.value.code == 2 and error.count("\n") == 1 and "line 1: 15 characters" in error
 
 
+def test_compare_shows_the_depth_of_several_runs(runs, monkeypatch, capsys):
+    for name in ("hops", "other"):
+        run(monkeypatch, "depth", runs / name, "--loops", 6, "--examples", 20, "--factor", 2, "--device", "cpu")
+    run(monkeypatch, "compare", runs / "hops", runs / "other")
+    numbers = json.loads((runs / "hops/compare.json").read_text())
+    for name in ("hops", "other"):
+        depth = json.loads((runs / name / "depth.json").read_text())
+        assert numbers["median"][name] == pytest.approx(depth["accuracy_at_best_loops"], abs=1e-4)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "compare", runs / "hops", runs / "facts")
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1 and "depth" in error
+
+
 def test_cost_counts_the_flops_that_the_shapes_imply(runs, monkeypatch):
     run(monkeypatch, "cost", runs / "hops", "--device", "cpu")
     numbers = json.loads((runs / "hops/cost.json").read_text())
