@@ -429,7 +429,7 @@ def draw_fixedpoint(numbers, answered, at_rest, difficulty, paths, trained):
 
 
 class WatchAttention(TorchFunctionMode):
-    """`with torch.no_grad(), WatchAttention() as watch` collects the attention (B, H, T, T) of every layer in .patterns."""
+    """`with torch.no_grad(), WatchAttention() as watch`: watch.patterns, the attention (B, H, T, T) of each layer."""
 
     def __init__(self):
         super().__init__()
