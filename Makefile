@@ -2,7 +2,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 GROK = $(RUN) train.py --task composition --threads 1 --overwrite
 
-.PHONY: demo phases looped plain untied once inside stability test
+.PHONY: demo phases looped plain untied once inside stability bench test
 
 demo: .venv/installed
 	$(RUN) train.py --task multihop --control --out runs/demo --overwrite
@@ -29,6 +29,9 @@ inside: runs/demo/checkpoint.pt
 
 stability: .venv/installed
 	$(RUN) analyze.py stability runs/stability
+
+bench: .venv/installed
+	$(RUN) analyze.py bench runs/bench
 
 test: .venv/installed
 	$(RUN) -m pytest -q

@@ -234,7 +234,7 @@ def draw_lens(looks):
         for split, label, color in (("val", "ID", BLUE), ("alone", "OOD", ORANGE)):
             row[-1].plot(last[split][1], "o-", color=color, label=label)
         row[-1].set(xlabel="loops", ylabel="cosine", ylim=(-0.1, 1.03))
-        row[-1].set_title(f"{look['kind']}, last phase reached:\nstate at r1 against the bridge as given", size="small")
+        row[-1].set_title(f"{look['kind']}\nlast phase: state at r1, bridge as given", size="small")
         row[-1].legend(fontsize="small")
     figure.colorbar(image, ax=axes[:, :3], label="share of questions")
     figure.suptitle(
