@@ -241,14 +241,14 @@ def bench_passes(kinds, batch, shape, repeats):
                 jobs[kind, "inference"] = forward_of(models[kind], batch.tokens, loops)
         times = race(jobs, repeats)
         for (kind, what), ms in times.items():
-            plain = bench_model("looped", loops, device, shape)  # FLOPs of the same job without tricks
-            work = training_step(plain, batch, counts) if what == "training" else forward_of(plain, batch.tokens, loops)
-            row = dict(
-                kind=kind, what=what, loops=loops, ms=ms, tokens_a_second=1000 * B * T / ms, flops=count_flops(work)
-            )
+            work = jobs["looped", what]  # truncation skips a part of it, checkpoints repeat one
+            row = dict(kind=kind, what=what, loops=loops, ms=ms, tokens_a_second=1000 * B * T / ms)
+            if kind not in ("truncated", "checkpointed"):
+                row["flops"] = count_flops(work)
+                row["share_of_peak"] = row["flops"] / ms / peak
             if what == "training" and kind != "compiled":  # what a compiled graph keeps, the hooks do not see
                 row["memory"] = kept_bytes(models[kind], jobs[kind, what])
-            rows.append({**row, "share_of_peak": row["flops"] / ms / peak})
+            rows.append(row)
     return rows, peak
 
 
@@ -307,11 +307,11 @@ def bench(_, folder, args, shape=SHAPE, size=16, lengths=(32, 128, 512), repeats
     )
     print("what       kind          loops   ms/step   tokens/s   GFLOPs   of peak   kept MB")
     for row in rows:
-        memory = f"{row['memory'] / 1e6:>9.1f}" if "memory" in row else ""
         text = (
             f"{row['what']:<10} {row['kind']:<13} {row['loops']:>5} {row['ms']:>9.1f} {row['tokens_a_second']:>10,.0f}"
         )
-        print(f"{text} {row['flops'] / 1e9:>8.2f} {row['share_of_peak']:>9.2f} {memory}")
+        text += f" {row['flops'] / 1e9:>8.2f} {row['share_of_peak']:>9.2f}" if "flops" in row else f"{'-':>9} {'-':>9}"
+        print(f"{text} {row['memory'] / 1e6:>9.1f}" if "memory" in row else text)
     print("sampled loops, 8 on average: {:.2f} of the time of 8 for all".format(sampled["sampled"] / sampled["fixed"]))
     print(
         f"one more token behind {', '.join(map(str, lengths))} (ms): "
@@ -324,16 +324,17 @@ def draw_bench(numbers):
     figure, axes = plt.subplots(1, 4, figsize=(15, 3.8), layout="constrained")
 
     def rows(kind, what, key):
-        return [row[key] for row in numbers["rows"] if (row["kind"], row["what"]) == (kind, what)]
+        return [row.get(key) for row in numbers["rows"] if (row["kind"], row["what"]) == (kind, what)]
 
     panels = (("training", "ms", "training step (ms)"), ("training", "memory", "activations kept (bytes)"))
     panels += (("inference", "ms", "forward pass (ms)"),)
     for axis, (what, key, label) in zip(axes, panels):
         for kind, (style, color) in STYLES.items():
-            if values := rows(kind, what, key):
+            if any(values := rows(kind, what, key)):
                 axis.plot(LOOPS, values, style, color=color, label=kind)
         axis.set(xlabel="loops", ylabel=label, xscale="log", yscale="log")
-        axis.set_xticks(LOOPS, LOOPS)
+        axis.set_xticks(LOOPS, LOOPS, minor=False)
+        axis.set_xticks([], minor=True)
     axes[0].legend(fontsize="small")
     lengths, names = numbers["generation"]["lengths"], dict(zip(("none", "first", "last", "no cache"), STYLES.values()))
     for name, (style, color) in names.items():
@@ -341,11 +342,12 @@ def draw_bench(numbers):
         axes[3].plot(lengths, numbers["generation"][name], style, color=color, label=label)
     axes[3].set(xlabel="tokens before it", ylabel="one more token (ms)", xscale="log", yscale="log")
     axes[3].set_xticks(lengths, lengths)
+    axes[3].set_xticks([], minor=True)
     axes[3].legend(fontsize="small")
-    time, memory = ({kind: (rows(kind, "training", key) or [None])[-1] for kind in KINDS} for key in ("ms", "memory"))
+    time, memory = ({kind: (rows(kind, "training", key) or [None])[-1] for kind in STYLES} for key in ("ms", "memory"))
     title = f"{LOOPS[-1]} loops: truncated to 2 in {time['truncated'] / time['looped']:.2f} of the time; "
     title += f"checkpointed in {memory['checkpointed'] / memory['looped']:.2f} of the memory"
-    if time.get("compiled"):
+    if time["compiled"]:
         title += f"; compiled in {time['compiled'] / time['looped']:.2f} of the time"
-    figure.suptitle(f"{title} (1 seed, {numbers['threads']} threads)")
+    figure.suptitle(f"{title} (medians, {numbers['threads']} thread{'s' * (numbers['threads'] > 1)})")
     return figure
