@@ -38,7 +38,7 @@ class Config:
     reach: int = 4  # position="relative": a learned bias for distance 0, 1, .., reach - 2, and one for all beyond
     coordinates: tuple = ()  # position="grid": (row, column, box) of each cell; a bias for each way to share them
     state_init: str = "embed"  # initial state: embed (e itself) | zeros (Yang 2024) | noise (Huginn 2025)
-    reembed: bool = False  # each loop ends by adding what it would answer, as an embedding (after DiscoLoop 2026)
+    reembed: bool = False  # each loop ends by adding what it predicts so far, as an embedding (after DiscoLoop 2026)
     causal: bool = True  # False: every position sees every other, as a Sudoku needs
     backprop_loops: int = 0  # gradient through the last k loops only (Huginn 2025); 0: through all
     checkpoint_loops: int = 0  # keep a state every k loops and compute those between twice (Chen 2016); 0: keep all
@@ -75,7 +75,7 @@ class Config:
         if self.injection == "none" and self.backprop_loops:
             raise ValueError("backprop_loops cuts the only way of the gradient to the input if injection='none'")
         if self.checkpoint_loops and self.backprop_loops:
-            raise ValueError("backprop_loops keeps only the last loops: checkpoint_loops has nothing to save")
+            raise ValueError("backprop_loops and checkpoint_loops both save memory: choose one")
 
 
 # -----------------------------------------------------------------------------
@@ -102,15 +102,17 @@ class RMSNormByHand(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight, scale = ctx.saved_tensors
         unit = x * scale
-        each = gradient * unit
-        along = (each @ weight)[..., None] / x.shape[-1]  # a change along x changes nothing but the norm
-        return (gradient * weight).addcmul_(unit, along, value=-1).mul_(scale), each.flatten(0, -2).sum(0)
+        product = gradient * unit
+        along = (product @ weight)[..., None] / x.shape[-1]  # the part along x goes: a longer x has the same result
+        return (gradient * weight).addcmul_(unit, along, value=-1).mul_(scale), product.flatten(0, -2).sum(0)
 
 
 class RMSNorm(nn.RMSNorm):
     def forward(self, x):
-        by_hand = x.device.type == "cpu" and not torch.compiler.is_compiling()
-        return RMSNormByHand.apply(x, self.weight) if by_hand else super().forward(x)
+        exact = x.dtype == self.weight.dtype in (torch.float32, torch.float64)
+        if exact and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            return RMSNormByHand.apply(x, self.weight)
+        return super().forward(x)
 
 
 class Attention(nn.Module):
@@ -122,10 +124,13 @@ class Attention(nn.Module):
 
     def forward(self, x, rotation, mask, past):
         B, T, C = x.shape
-        q, k, v = (x.view(B, T, self.n_head, -1).transpose(1, 2) for x in self.qkv(x).split(C, dim=2))  # (B, H, T, D)
+        q, k, v = self.qkv(x).split(C, dim=2)
+        q, k, v = (part.view(B, T, self.n_head, -1).transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
-        if past is not None:  # generating: keys and values of earlier tokens, [] at first, extended in place
+        if (
+            past is not None
+        ):  # generating: the keys and values of earlier tokens, [] before the first, extended in place
             if past:
                 k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
             past[:] = k, v
@@ -181,8 +186,8 @@ class Injection(nn.Module):
             self.dt = nn.Parameter(torch.full((C,), math.log(math.expm1(half_log_5))))  # softplus of it: half_log_5
             self.enter = nn.Linear(C, C, bias=False)
 
-    def start_as_identity(self):
-        if self.kind == "concat":  # h + e
+    def start_as_sum(self):
+        if self.kind == "concat":  # exactly h + e; diagonal starts as 0.45 h + 0.80 e
             self.mix.weight.data.copy_(torch.eye(self.mix.out_features).repeat(1, 2))
         if self.kind == "diagonal":
             nn.init.eye_(self.enter.weight)
@@ -197,7 +202,7 @@ class Injection(nn.Module):
         if self.kind == "add":
             return h + e
         if self.kind == "concat":
-            return self.mix(torch.cat((h, e), dim=-1))
+            return self.mix(torch.cat((h, e), dim=-1)).to(h.dtype)  # under autocast the state keeps its precision
         return self.decay() * h + F.softplus(self.dt) * self.enter(e)
 
 
@@ -221,19 +226,20 @@ class LoopedGPT(nn.Module):
         self.core = layers(config.n_core if config.tied else config.n_core * config.loops)
         self.coda = layers(config.n_coda)
         self.norm = RMSNorm(C)
+        self.compiled = None
         if config.reembed:
             self.reembed_gate = nn.Parameter(torch.ones(C))
         if config.position == "learned":
             self.place = nn.Embedding(config.block_size, C)
         if config.position == "relative":
             self.bias = nn.Parameter(torch.zeros(config.n_head, config.reach))
-        if config.position == "grid":  # two cells share a row, a column, a box or not: a number in binary, 0..7
+        if config.position == "grid":  # which of row, column and box two cells share: a number in binary, 0..7
             cells = torch.tensor(config.coordinates)  # (T, axes)
             shared = (cells[:, None] == cells[None]).long()  # (T, T, axes)
             self.register_buffer("kinship", (shared << torch.arange(cells.shape[1])).sum(2), persistent=False)
             self.bias = nn.Parameter(torch.zeros(config.n_head, 2 ** cells.shape[1]))
         self.apply(self.init_weights)
-        self.inject.start_as_identity()
+        self.inject.start_as_sum()  # last, or init_weights would undo it
 
     @staticmethod
     def init_weights(module):
@@ -249,21 +255,22 @@ class LoopedGPT(nn.Module):
         What attention is told of the positions of T tokens that stand behind `offset` cached ones: cosines and sines
         for `rotate`, (T, D) each, or None; and what to add to its scores (H or 1, T, offset + T) or None.
         """
-        config, device = self.config, self.embed.weight.device
+        config, device, dtype = self.config, self.embed.weight.device, self.embed.weight.dtype
         rotation = mask = None
         keys = torch.arange(offset + T, device=device)
         queries = keys[offset:, None]
         distance = (queries - keys).abs()
         if config.position in ("rope", "randomised"):
             D, places = config.n_embd // config.n_head, queries
-            if config.position == "randomised" and self.training:  # gaps, to meet far places early (Ruoss 2023)
+            learning = self.training and torch.is_grad_enabled()
+            if config.position == "randomised" and learning:  # gaps, to meet far places early (Ruoss 2023)
                 places = torch.randperm(8 * config.block_size, device=device)[:T].sort().values[:, None]
             angles = places * 10000.0 ** (-torch.arange(0, D, 2, device=device) / D)  # (T, D / 2)
-            sin = angles.sin()
-            rotation = angles.cos().repeat(1, 2), torch.cat((-sin, sin), dim=1)
+            cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+            rotation = torch.cat((cos, cos), dim=1), torch.cat((-sin, sin), dim=1)
         elif config.position == "alibi":
             slopes = 2.0 ** (-8 * torch.arange(1, config.n_head + 1, device=device) / config.n_head)
-            mask = -slopes[:, None, None] * distance
+            mask = (-slopes[:, None, None] * distance).to(dtype)
         elif config.position == "relative":
             mask = self.bias[:, distance.clamp(max=config.reach - 1)]
         elif config.position == "grid":
@@ -273,7 +280,7 @@ class LoopedGPT(nn.Module):
         elif config.position == "learned" and offset + T > config.block_size:
             raise ValueError(f"position='learned' ends at block_size={config.block_size}")
         if config.causal and (mask is not None or offset):  # otherwise attention hides the future by itself
-            mask = torch.zeros(1, T, offset + T, device=device) if mask is None else mask
+            mask = torch.zeros(1, T, offset + T, device=device, dtype=dtype) if mask is None else mask
             mask = mask.masked_fill(keys > queries, -torch.inf)
         return rotation, mask
 
@@ -309,6 +316,11 @@ class LoopedGPT(nn.Module):
 
     def loop(self, h, e, t, geometry, cache=None):
         """Loop t = 0, 1, ..: from the state h (B, T, C) and the question e to the next state."""
+        if self.compiled and cache is None and len(h) > 1:  # a single row would be compiled apart
+            return self.compiled(self, h, e, 0, geometry)  # tied, without a cache: t makes no difference
+        return self.one_loop(h, e, t, geometry, cache)
+
+    def one_loop(self, h, e, t, geometry, cache=None):
         n = self.config.n_core
         layers = self.core if self.config.tied else self.core[t * n : (t + 1) * n]
         h = self.stack(("core", t), layers, self.inject(h, e), geometry, cache)
@@ -325,12 +337,7 @@ class LoopedGPT(nn.Module):
         for block in (*self.prelude, *self.coda, *(() if self.config.tied else self.core)):
             block.compile(dynamic=True)
         if self.config.tied:
-            eager, compiled = self.loop, torch.compile(self.loop, dynamic=True)
-
-            def loop(h, e, t, geometry, cache=None):  # without a cache every t is the same; one row would compile anew
-                return compiled(h, e, 0, geometry) if cache is None and len(h) > 1 else eager(h, e, t, geometry, cache)
-
-            self.loop = loop
+            self.compiled = torch.compile(LoopedGPT.one_loop, dynamic=True)
 
     def states(self, tokens, loops=None):
         """Yields the state (B, T, C) before the first loop and after each of `loops` loops."""
@@ -355,21 +362,21 @@ class LoopedGPT(nn.Module):
         h, e, geometry = self.begin(tokens)
         loops = torch.as_tensor(self.check_loops(loops, per_sequence=True)).cpu().expand(len(tokens))
         loops, order = loops.sort(descending=True, stable=True)
-        h, e, last = h[order], e[order], int(loops[0])
+        h, e, longest = h[order], e[order], int(loops[0])
         if self.config.checkpoint_loops and torch.is_grad_enabled():
-            for first in range(0, last, self.config.checkpoint_loops):
-                chunk = range(first, min(first + self.config.checkpoint_loops, last))
+            for first in range(0, longest, self.config.checkpoint_loops):
+                chunk = range(first, min(first + self.config.checkpoint_loops, longest))
                 h = checkpoint(self.advance, h, e, loops, chunk, geometry, use_reentrant=False)
         else:
-            h = self.advance(h, e, loops, range(last), geometry)
+            h = self.advance(h, e, loops, range(longest), geometry)
         return h[order.argsort()]
 
     def advance(self, h, e, loops, chunk, geometry):
         """
         The loops of a range. Row i has loops[i] of them in all, the first row the most; rows that are done step aside.
-        Rows with more than backprop_loops loops to go run without a graph, which saves their memory (the gradient of
-        the last loops is nearly as good as that of all, Parcae 2026). The question keeps its graph, so every loop with
-        a gradient trains the prelude.
+        Rows with more than backprop_loops loops to go, the first ones, run free of a graph, which saves their memory
+        (the gradient of the last loops is nearly as good as that of all, Parcae 2026). The question keeps its graph, so
+        every loop with a gradient trains the prelude.
         """
         done = []
         for t in chunk:
@@ -377,7 +384,7 @@ class LoopedGPT(nn.Module):
             free = int((loops > t + self.config.backprop_loops).sum()) if self.config.backprop_loops else 0
             if active < len(h):
                 h, ready = h.split((active, len(h) - active))
-                e, done = e[:active], [ready, *done]
+                e, done = e[:active], [ready, *done]  # who stops later stood before, and is put there at the end
             parts = []
             if free:
                 with torch.no_grad():
@@ -419,7 +426,8 @@ class LoopedGPT(nn.Module):
             entropy  entropy of the prediction                                      default 0.1 nats
 
         The last two take the largest value over the positions `asked` (B, T) bool, by default all. max_loops: by
-        default 64, or what an untied model has. The model is not trained for any of these rules.
+        default 64, or what an untied model has. The model is not trained for any of these rules, and norm="pre" may let
+        the state grow for ever, so that `settle` measures its length.
         """
         defaults = dict(fixed=-math.inf, settle=0.05, kl=0.001, entropy=0.1)
         if rule not in defaults:
@@ -460,12 +468,16 @@ class LoopedGPT(nn.Module):
         """
         if share not in ("none", "first", "last"):
             raise ValueError(f"share={share!r} is unknown; choose from none, first, last")
+        if not self.config.causal:
+            raise ValueError("only a causal model can read or generate token by token")
         loops = self.check_loops(loops)
         h, e, geometry = self.begin(tokens, cache, offset)
         kept = ("core", loops - 1 if share == "last" else 0)
         earlier = [list(cache[kept, i]) for i in range(self.config.n_core)]  # the tokens before these
         for t in range(loops):
-            borrowed = {(("core", t), i): list(past) for i, past in enumerate(earlier)}
+            borrowed = {
+                (("core", t), i): list(past) for i, past in enumerate(earlier)
+            }  # copies: attention extends them
             h = self.loop(h, e, t, geometry, cache if share == "none" or kept == ("core", t) else borrowed)
         return self.readout(h, geometry, cache)
 
@@ -476,8 +488,6 @@ class LoopedGPT(nn.Module):
         cache changes the speed only, unless loops share it, see decode. (With state_init="noise" it also keeps the
         noise that a token began with.)
         """
-        if not self.config.causal:
-            raise ValueError("only a causal model can generate")
         cache = defaultdict(list)
         for i in range(n):
             offset = tokens.shape[1] - 1 if use_cache and i > 0 else 0

@@ -1,5 +1,6 @@
 """The loop against things computed another way."""
 
+import copy
 import functools
 import itertools
 import math
@@ -474,7 +475,7 @@ def test_generation_samples_from_the_temperature_softmax():
         (dict(position="grid"), "coordinates"),
         (dict(injection="none", state_init="zeros"), "never see"),
         (dict(injection="none", backprop_loops=2), "gradient"),
-        (dict(checkpoint_loops=2, backprop_loops=2), "nothing to save"),
+        (dict(checkpoint_loops=2, backprop_loops=2), "choose one"),
     ],
 )
 def test_configs_that_cannot_work_say_why(changes, words):
@@ -503,3 +504,48 @@ def test_loop_counts_that_cannot_work_say_why():
         build().generate(tokens(), 1, share="some")
     with pytest.raises(ValueError, match="settle"):
         build().solve(tokens(), rule="never")
+
+
+# ---- precision, and models that were copied
+
+
+@pytest.mark.parametrize("changes", (dict(injection="concat"), dict(injection="diagonal", position="rope"), dict()))
+def test_autocast_keeps_the_state_in_float32_and_the_gradient_close(changes):
+    model, x = build(norm="sandwich", n_core=2, n_coda=1, **changes), tokens()
+    exact = gradients(model, model(x, 4).square().mean())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(h.dtype == torch.float32 for h in model.states(x, 4))
+        assert model.solve(x, max_loops=3)[1].max() == 3
+        loss = model(x, 4).float().square().mean()
+    rough = gradients(model, loss)
+    for name, gradient in exact.items():
+        assert (rough[name] - gradient).norm() < 0.25 * gradient.norm() + 1e-3, name
+
+
+@pytest.mark.parametrize("position", TEXT_POSITIONS)
+def test_a_model_in_bfloat16_runs_at_every_position(position):
+    model, x = build(position=position), tokens()
+    exact = model(x, 2)
+    assert (model.bfloat16()(x, 2).float() - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+def test_randomised_positions_have_no_gaps_in_generation_even_in_training_mode():
+    model, x = build(position="randomised").train(), tokens()
+    cached = torch.cat(
+        [model.decode(x[:, i : i + 1], cache, i, 3) for cache in [defaultdict(list)] for i in range(T)], 1
+    )
+    torch.testing.assert_close(cached, model.eval()(x, 3), rtol=1e-4, atol=1e-5)
+
+
+def test_a_copy_of_a_compiled_model_has_weights_of_its_own(monkeypatch):
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=Compilations()))
+    model, x = build(), tokens()
+    model.compile_loop()
+    before = model(x, 3)
+    twin = copy.deepcopy(model)
+    for p in model.core.parameters():
+        p.data.zero_()
+    torch.testing.assert_close(twin(x, 3), before)
+    assert not torch.allclose(model(x, 3), before, atol=1e-2)
+    torch._dynamo.reset()
