@@ -91,9 +91,9 @@ class RMSNormByHand(torch.autograd.Function):
     """weight * x / sqrt(mean(x^2)). PyTorch's is one kernel on a GPU, but a chain of ten on a CPU: 5 % of a step."""
 
     @staticmethod
-    def forward(ctx, x, weight):
+    def forward(ctx, x, weight, eps):
         scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
-        scale = scale.add_(torch.finfo(x.dtype).eps).rsqrt_()
+        scale = scale.add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
         return (x * scale).mul_(weight)
 
@@ -104,14 +104,17 @@ class RMSNormByHand(torch.autograd.Function):
         unit = x * scale
         product = gradient * unit
         along = (product @ weight)[..., None] / x.shape[-1]  # the part along x goes: a longer x has the same result
-        return (gradient * weight).addcmul_(unit, along, value=-1).mul_(scale), product.flatten(0, -2).sum(0)
+        return (gradient * weight).addcmul_(unit, along, value=-1).mul_(scale), product.flatten(0, -2).sum(0), None
 
 
 class RMSNorm(nn.RMSNorm):
+    def __init__(self, width):
+        super().__init__(width, eps=torch.finfo(torch.float32).eps)
+
     def forward(self, x):
         exact = x.dtype == self.weight.dtype in (torch.float32, torch.float64)
         if exact and x.device.type == "cpu" and not torch.compiler.is_compiling():
-            return RMSNormByHand.apply(x, self.weight)
+            return RMSNormByHand.apply(x, self.weight, self.eps)
         return super().forward(x)
 
 

@@ -43,7 +43,7 @@ class Settings:
     device: str = "auto"  # auto | cpu | cuda | mps
     threads: int = 0  # CPU threads (0: PyTorch decides)
     precision: str = "float32"  # float32 | bfloat16: of the products in training; weights stay float32
-    compile: bool = False  # compile the loop, for long runs: takes about a minute first, on a CPU a C++ compiler, too
+    compile: bool = False  # compile the loop, for long runs: takes half a minute; PyTorch 2.5, on a CPU a C++ compiler
     resume: bool = False  # continue the run in the folder
     overwrite: bool = False  # start over in a folder that is not empty
     minutes: float = 0.0  # save and stop after this long, to be resumed (0: no limit)
@@ -244,7 +244,9 @@ def compute_loss(flags, model, batch, loops):
     """The mean cross-entropy where an answer is asked, and the prediction (B, T) of the last loop, there alone."""
     asked = batch.targets != IGNORE
     targets = batch.targets[asked]  # (N,)
-    with torch.autocast(asked.device.type, torch.bfloat16, enabled=flags.precision == "bfloat16"):
+    rough = flags.precision == "bfloat16"
+    keep_casts = not model.config.backprop_loops  # PyTorch 2.4 would go on using a cast made without a gradient
+    with torch.autocast(asked.device.type, torch.bfloat16, enabled=rough, cache_enabled=keep_casts):
         if flags.loss == "every":
             states = model.trajectory(batch.tokens, int(loops[0]))[1:]
         else:

@@ -241,13 +241,13 @@ def test_the_norm_by_hand_is_pytorchs_and_its_gradient_that_of_finite_difference
     assert ours(torch.zeros(2, 8)).eq(0).all()
     x, weight = x.double().requires_grad_(), torch.randn(8, dtype=torch.double, requires_grad=True)
     results = []
-    for norm in (RMSNormByHand.apply, lambda x, weight: F.rms_norm(x, (8,), weight)):
-        y = norm(x, weight)
+    for norm in (RMSNormByHand.apply, lambda x, weight, eps: F.rms_norm(x, (8,), weight, eps)):
+        y = norm(x, weight, 1e-7)
         results.append((y, *torch.autograd.grad(y, (x, weight), torch.sin(torch.arange(120.0)).view(3, 5, 8).double())))
     for one, other in zip(*results):
         torch.testing.assert_close(one, other)
     if scale == 1:
-        assert torch.autograd.gradcheck(RMSNormByHand.apply, (x, weight))
+        assert torch.autograd.gradcheck(RMSNormByHand.apply, (x, weight, 1e-7))
 
 
 class Compilations:
@@ -261,6 +261,9 @@ class Compilations:
         return graph.forward
 
 
+@pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 5), reason="PyTorch 2.4 compiles each layer apart"
+)
 @pytest.mark.parametrize("tied", (True, False))
 def test_sampled_loop_counts_never_recompile(tied, monkeypatch):
     torch._dynamo.reset()
@@ -515,8 +518,9 @@ def test_autocast_keeps_the_state_in_float32_and_the_gradient_close(changes):
     exact = gradients(model, model(x, 4).square().mean())
     with torch.autocast("cpu", torch.bfloat16):
         assert all(h.dtype == torch.float32 for h in model.states(x, 4))
-        assert model.solve(x, max_loops=3)[1].max() == 3
         loss = model(x, 4).float().square().mean()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.solve(x, max_loops=3)[1].max() == 3
     rough = gradients(model, loss)
     for name, gradient in exact.items():
         assert (rough[name] - gradient).norm() < 0.25 * gradient.norm() + 1e-3, name

@@ -298,6 +298,14 @@ def test_loop_samplers_draw_what_they_say():
     assert (batches == batches[:, :1]).all() and len(batches[:, 0].unique()) > 5
 
 
+def test_bfloat16_truncated_reaches_every_parameter():
+    flags, _ = parse_flags(["--precision", "bfloat16", "--backprop_loops", "2", "--n_prelude", "1", "--n_embd", "16"])
+    task = train.make_task(flags)
+    model, batch = train.make_model(flags, task), task.batch("train", 0, 8)
+    train.compute_loss(flags, model, batch, torch.full((8,), 6))[0].backward()
+    assert all(p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_the_control_is_untied_and_as_deep_as_the_longest_think():
     done = command("--task", "multihop", "--hops", "2", *TINY, "--control", "--out", "run")
     assert done.returncode == 0, done.stderr
