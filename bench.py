@@ -178,8 +178,12 @@ def cache(runs, folder, args):
         axis.plot(difficulties, numbers[share], style, color=color, label=name)
     axis.set(xlabel=f"difficulty ({task.unit})", ylabel="accuracy (test)", ylim=(-0.03, 1.03))
     axis.legend(title="keys and values kept")
-    worst = max(numbers["none"][i] - min(numbers["first"][i], numbers["last"][i]) for i in range(len(difficulties)))
-    axis.set_title(f"{flags.task}, {loops} loops: a shared cache costs up to {worst:.2f} ({len(runs)} seeds)")
+    loss = {
+        share: max(exact - shared for exact, shared in zip(numbers["none"], numbers[share]))
+        for share in ("last", "first")
+    }
+    title = f"{flags.task}, {loops} loops: to keep the last loop's costs at most {loss['last']:.2f}, the first's"
+    axis.set_title(f"{title} {loss['first']:.2f} ({len(runs)} seed{'s' * (len(runs) > 1)})", size="medium")
     write(folder, "cache", figure, numbers)
 
 
