@@ -441,7 +441,7 @@ def asked_to_stop():
             signal.signal(number, handler)
 
 
-class Share(torch.nn.Module):
+class Loss(torch.nn.Module):
     """compute_loss as a module, which is what DistributedDataParallel wraps."""
 
     def __init__(self, flags, model):
@@ -483,9 +483,9 @@ def train(flags, task, model, checkpoint=None):
         save_at(0)
         saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
         save(folder / "config.json", json.dumps(saved, indent=1))
-    step_of = Share(flags, model)
+    loss_of = Loss(flags, model)
     if RANKS > 1:
-        step_of = DistributedDataParallel(step_of, find_unused_parameters=not flags.tied)
+        loss_of = DistributedDataParallel(loss_of, find_unused_parameters=not flags.tied)
 
     results, done = {}, first
     shown = dict(total=flags.steps, initial=first, position=flags.bar, desc=folder.name, mininterval=0.5)
@@ -496,25 +496,28 @@ def train(flags, task, model, checkpoint=None):
                 group["lr"] = learning_rate(flags, step)
             batch = task.batch("train", step, flags.batch * RANKS, (1, level) if flags.curriculum else None)
             loops = sample_loops(flags, batch.difficulty, step)[RANK::RANKS]
-            asked = (batch.targets != IGNORE).sum()
+            n_asked = (batch.targets != IGNORE).sum()
             batch = Batch(*(part[RANK::RANKS] for part in batch))  # every rank draws the same batch and takes its part
             torch.manual_seed(stream(flags.seed, "noise", step) + RANK)  # for state_init="noise"
-            loss, prediction = step_of(batch, loops)
-            loss = loss * ((batch.targets != IGNORE).sum() / asked.clamp(min=1))  # these add up to the mean over all
+            loss, prediction = loss_of(batch, loops)
+            loss = loss * ((batch.targets != IGNORE).sum() / n_asked.clamp(min=1))  # these add up to the mean over all
             optimizer.zero_grad(set_to_none=True)
             (loss * RANKS).backward()  # the gradients of the ranks are averaged
             gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
 
-            right = task.check(batch, prediction).float()
-            hardest = right[batch.difficulty >= level]
-            counts = torch.tensor([len(right), len(hardest), len(stopped)], device=loss.device)
-            sums = torch.cat((torch.stack((loss.detach(), gradient / RANKS, right.sum(), hardest.sum())), counts))
+            right, hardest = task.check(batch, prediction), batch.difficulty >= level
+            sums = [loss.detach(), gradient / RANKS, right.sum(), (right & hardest).sum(), hardest.sum()]
+            sums = torch.stack(
+                [each.float() for each in sums] + [torch.tensor(float(len(stopped)), device=loss.device)]
+            )
             if RANKS > 1:
                 dist.all_reduce(sums)
-            loss, gradient, right, hardest, n_right, n_hardest, stops = sums.tolist()  # the only wait for a GPU
+            loss, gradient, n_right, n_right_hardest, n_hardest, stops = sums.tolist()  # one transfer for all
             if not math.isfinite(loss + gradient):
                 bar.close()
-                what = f"the loss is {loss} and its gradient {gradient} at step {step}"
+                with torch.no_grad():
+                    size = model.think(batch.tokens, loops).norm(dim=-1).mean().item()
+                what = f"the loss is {loss}, its gradient {gradient} and the size of a state {size:.3g} at step {step}"
                 good = f"the last good checkpoint is {folder}/checkpoint.pt"
                 fail(f"{what}; {good}. Try a lower --lr or --clip, or another --norm", code=1)
             optimizer.step()
@@ -523,12 +526,12 @@ def train(flags, task, model, checkpoint=None):
                 for average, p in zip(averaged.parameters(), model.parameters()):
                     average.lerp_(p, 1 - keep)
             if flags.curriculum and level < task.max_difficulty and n_hardest:
-                mastery += 0.1 * (hardest / n_hardest - mastery)
+                mastery += 0.1 * (n_right_hardest / n_hardest - mastery)
                 if mastery >= flags.gate:
                     level, mastery = level + 1, 0.0
 
             done = step + 1
-            now = dict(loss=loss, right=right / n_right, loops=loops.float().mean().item(), level=level)
+            now = dict(loss=loss, right=n_right / (flags.batch * RANKS), loops=loops.float().mean().item(), level=level)
             postfix = "loss {loss:.3f}, right {right:.2f}, {loops:.1f} loops, difficulty to {level}"
             bar.set_postfix_str(postfix.format(**now), refresh=False)
             bar.update()

@@ -330,6 +330,67 @@ def test_a_line_of_ten_megabytes_and_a_puzzle_of_many_solutions(tmp_path):
     assert task.check(batch, grid[None]).all() and not task.check(batch, grid.roll(1)[None]).any()
 
 
+# ---- numbers at the edge
+
+
+def small_model(*argv):
+    flags, _ = train.parse_flags(["--task", "multihop", "--n_embd", "16", "--n_head", "2", *argv])
+    task = train.make_task(flags)
+    return flags, task, train.make_model(flags, task)
+
+
+def test_a_batch_without_a_question_has_no_loss_and_no_gradient():
+    flags, task, model = small_model()
+    batch = task.batch("train", 0, 4)
+    batch = batch._replace(targets=torch.full_like(batch.targets, tasks.IGNORE))
+    loss, prediction = train.compute_loss(flags, model, batch, torch.full((4,), 3))
+    loss.backward()
+    assert loss == 0 and (prediction == tasks.IGNORE).all()
+    assert all(p.grad is None or (p.grad == 0).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("norm", ("post", "pre", "sandwich"))
+def test_one_sequence_one_loop_and_256_loops(norm):
+    flags, task, model = small_model("--norm", norm)
+    batch = task.batch("train", 0, 1, 1)
+    for loops in (1, 256):
+        loss, _ = train.compute_loss(flags, model, batch, torch.tensor([loops]))
+        model.zero_grad()
+        loss.backward()
+        assert loss.isfinite() and all(p.grad.isfinite().all() for p in model.parameters())
+        assert model.solve(batch.tokens, "fixed", max_loops=loops)[0].isfinite().all()
+
+
+def test_a_text_may_be_as_long_as_the_learned_positions_and_no_longer():
+    flags, task, model = small_model("--position", "learned")
+    tokens = torch.zeros(2, task.block_size, dtype=torch.long)
+    assert model(tokens, 2).isfinite().all()
+    assert model.generate(tokens[:, :-2], 2).shape == tokens.shape
+    with pytest.raises(ValueError, match="block_size"):
+        model(torch.cat((tokens, tokens), 1), 2)
+
+
+def test_states_that_explode_are_reported_with_their_size(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--task", "multihop", *TINY, "--lr", "1e18", "--norm", "pre", "--clip", "0", "--out", "run"])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 1 and "size of a state" in error and "run/checkpoint.pt" in error
+    load_model("run")
+
+
+def test_threads_change_nothing_but_the_rounding():
+    flags, task, model = small_model()
+    batch, found, threads = task.batch("train", 0, 64), [], torch.get_num_threads()
+    for n in (1, 2, 3):
+        torch.set_num_threads(n)
+        model.zero_grad()
+        train.compute_loss(flags, model, batch, torch.full((64,), 5))[0].backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    torch.set_num_threads(threads)
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-6)
+
+
 # ---- two processes
 
 
