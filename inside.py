@@ -631,13 +631,13 @@ def draw_stability(numbers):
             dark = value < np.nanmin(table) + 0.6 * np.ptp(table[np.isfinite(table)])
             text = f"{value:.2f}" if np.isfinite(value) else "diverged"
             axis.text(x, y, text, ha="center", va="center", size="small", color="w" if dark else "k")
-        axis.set_xticks(range(len(INJECTIONS)), INJECTIONS)
+        axis.set_xticks(range(len(INJECTIONS)), INJECTIONS, size="small")
         axis.set_yticks(range(len(names)), names)
         axis.set(xlabel="injection", ylabel="norm, standard deviation" if grid == "random" else "learning rate")
         axis.set_title(f"{grid} weights: {title}", size="small")
         figure.colorbar(image, ax=axis)
     last = {row["injection"]: row for row in numbers["trained"][-len(INJECTIONS) :]}
-    sizes = ", ".join(f"{last[name]['size_32']:,.0f} ({name})" for name in INJECTIONS)
+    sizes = ", ".join(f"{last[name]['size_32']:.2g} ({name})" for name in INJECTIONS)
     figure.suptitle(
         f"Trained at learning rate {rates[-1]}, 32 loops leave a state of size {sizes}; medians of {seeds} seeds"
     )
