@@ -182,8 +182,8 @@ def cache(runs, folder, args):
         share: max(exact - shared for exact, shared in zip(numbers["none"], numbers[share]))
         for share in ("last", "first")
     }
-    title = f"{flags.task}, {loops} loops: to keep the last loop's costs at most {loss['last']:.2f}, the first's"
-    axis.set_title(f"{title} {loss['first']:.2f} ({len(runs)} seed{'s' * (len(runs) > 1)})", size="medium")
+    title = f"{flags.task}, {loops} loops: to share the last loop's cache costs up to {loss['last']:.2f},"
+    axis.set_title(f"{title}\nthe first's {loss['first']:.2f} ({len(runs)} seed{'s' * (len(runs) > 1)})", size="medium")
     write(folder, "cache", figure, numbers)
 
 
