@@ -244,12 +244,11 @@ def bench_passes(kinds, batch, shape, repeats):
             if kind in ("looped", "untied", "compiled"):
                 jobs[kind, "inference"] = forward_of(models[kind], batch.tokens, loops)
         times = race(jobs, repeats)
+        flops = {what: count_flops(jobs["looped", what]) for what in ("training", "inference")}
         for (kind, what), ms in times.items():
-            work = jobs["looped", what]  # truncation skips a part of it, checkpoints repeat one
             row = dict(kind=kind, what=what, loops=loops, ms=ms, tokens_a_second=1000 * B * T / ms)
-            if kind not in ("truncated", "checkpointed"):
-                row["flops"] = count_flops(work)
-                row["share_of_peak"] = row["flops"] / ms / peak
+            if kind not in ("truncated", "checkpointed"):  # which skip a part of them or repeat one
+                row.update(flops=flops[what], share_of_peak=flops[what] / ms / peak)
             if what == "training" and kind != "compiled":  # what a compiled graph keeps, the hooks do not see
                 row["memory"] = kept_bytes(models[kind], jobs[kind, what])
             rows.append(row)

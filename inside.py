@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from figures import BLUE, GREY, ORANGE, plt, write
 from looped import Config, LoopedGPT
-from tasks import IGNORE, Composition, stream
+from tasks import IGNORE, Composition, load_tensors, stream
 from train import compute_loss, fail, load_model, trained_loops
 from train import main as train_main
 
@@ -129,7 +129,7 @@ def measure_phases(folder, device):
         for name, step in ends_of_phases(found).items():
             snapshot = folder / "snapshots" / f"{step:06d}.pt"
             if snapshot.exists():
-                model.load_state_dict(torch.load(snapshot, map_location=device, weights_only=True))
+                model.load_state_dict(load_tensors(snapshot, device))
                 look["lens"][name] = {split: lens(model, task, split, loops) for split in ("val", "alone")}
     return flags, found, look
 

@@ -131,9 +131,7 @@ class Attention(nn.Module):
         q, k, v = (part.view(B, T, self.n_head, -1).transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
-        if (
-            past is not None
-        ):  # generating: the keys and values of earlier tokens, [] before the first, extended in place
+        if past is not None:  # generating: earlier keys and values, [] before the first token, extended in place
             if past:
                 k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
             past[:] = k, v

@@ -524,8 +524,7 @@ class Sudoku(Task):
         """{split: {"puzzle", "grid" (N, cells), "difficulty" (N,)}}, from the cache if it is there."""
         path = cache / f"sudoku-{self.box}-{puzzles}{'-search' if self.search else ''}.pt"
         with suppress(Exception):  # whatever a missing, foreign or damaged file raises: make the bank again
-            if not zipfile.ZipFile(path).testzip():  # its checksums, which PyTorch ignores
-                return torch.load(path, weights_only=True)
+            return load_tensors(path)
         generator = torch.Generator().manual_seed(0)  # the bank is the same for all seeds
         with tqdm(total=self.n**2 + 1, desc=f"making {puzzles} {self.n}x{self.n} puzzles", leave=False) as bar:
             grid = self.fill(puzzles, generator)
@@ -592,6 +591,13 @@ class Sudoku(Task):
 
     def name(self, token):
         return str(token or ".")
+
+
+def load_tensors(path, device="cpu"):
+    """What torch.save wrote; ValueError if its checksums, which PyTorch ignores, are wrong. Executes nothing."""
+    if zipfile.ZipFile(path).testzip():
+        raise ValueError(f"{path} is damaged")
+    return torch.load(path, map_location=device, weights_only=True)
 
 
 def read_puzzles(path):

@@ -7,6 +7,7 @@ Everything random is a function of (seed, purpose, step), so `--resume` continue
 """
 
 import argparse
+import copy
 import inspect
 import json
 import math
@@ -18,7 +19,6 @@ import subprocess
 import sys
 import time
 import warnings
-import zipfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from figures import plt
 from looped import Config, LoopedGPT
-from tasks import IGNORE, TASKS, Batch, stream
+from tasks import IGNORE, TASKS, Batch, load_tensors, stream
 
 
 @dataclass
@@ -315,11 +315,9 @@ def load_run(folder, device="cpu"):
         task = make_task(flags, device)
         model = make_model(flags, task).to(device)
         path = folder / "checkpoint.pt"
-        if zipfile.ZipFile(path).testzip():  # a checkpoint is a zip with a checksum of each part, which PyTorch ignores
-            raise ValueError("checksum")
         with warnings.catch_warnings():  # of what foreign files may hold; the line below says enough
             warnings.simplefilter("ignore")
-            checkpoint = torch.load(path, map_location=device, weights_only=True)  # never unpickles foreign objects
+            checkpoint = load_tensors(path, device)
         if (version := checkpoint.get("version", 1)) != VERSION:
             fail(f"{path} is a checkpoint of version {version}; this program reads version {VERSION}")
         model.load_state_dict(checkpoint["model"])
@@ -360,12 +358,8 @@ def open_folder(flags):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not flags.overwrite:
             fail(f"{folder} exists and is not empty: choose another --out, or --resume it, or --overwrite it")
-        for path in (
-            folder / "config.json",
-            folder / "checkpoint.pt",
-            *folder.glob("*.png"),
-            *folder.glob("*.json"),
-        ):  # of an earlier run
+        earlier = (*folder.glob("*.png"), *folder.glob("*.json"))
+        for path in (folder / "config.json", folder / "checkpoint.pt", *earlier):  # first what makes it a run
             path.unlink(missing_ok=True)
         if (folder / "control" / "config.json").exists():  # the control of another run
             shutil.rmtree(folder / "control")
@@ -459,10 +453,7 @@ def train(flags, task, model, checkpoint=None):
     others = [p for name, p in model.named_parameters() if p.dim() < 2 or name.endswith("bias")]
     groups = [dict(params=matrices, weight_decay=flags.weight_decay), dict(params=others, weight_decay=0.0)]
     optimizer = torch.optim.AdamW(groups, lr=flags.lr, betas=(0.9, flags.beta2), fused=device != "mps")
-    averaged = None
-    if flags.ema:
-        averaged = make_model(flags, task).to(next(model.parameters()).device).requires_grad_(False)
-        averaged.load_state_dict(model.state_dict())
+    averaged = copy.deepcopy(model).requires_grad_(False) if flags.ema else None
     first, level, mastery = 0, 1 if flags.curriculum else task.max_difficulty, 0.0
 
     def save_at(step):
@@ -507,9 +498,7 @@ def train(flags, task, model, checkpoint=None):
 
             right, hardest = task.check(batch, prediction), batch.difficulty >= level
             sums = [loss.detach(), gradient / RANKS, right.sum(), (right & hardest).sum(), hardest.sum()]
-            sums = torch.stack(
-                [each.float() for each in sums] + [torch.tensor(float(len(stopped)), device=loss.device)]
-            )
+            sums = torch.stack([each.float() for each in (*sums, torch.tensor(len(stopped), device=loss.device))])
             if RANKS > 1:
                 dist.all_reduce(sums)
             loss, gradient, n_right, n_right_hardest, n_hardest, stops = sums.tolist()  # one transfer for all
