@@ -25,7 +25,7 @@ once:
 inside: runs/demo/checkpoint.pt
 	$(RUN) analyze.py fixedpoint runs/demo
 	$(RUN) analyze.py stages runs/demo
-	$(RUN) analyze.py compute runs/demo
+	$(RUN) analyze.py exits runs/demo
 
 stability: .venv/installed
 	$(RUN) analyze.py stability runs/stability

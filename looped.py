@@ -6,140 +6,255 @@ A looped transformer: one small stack of layers, run as many times as you ask fo
     for t in 0..loops-1:   h = core(inject(h, e))      think: the same weights every time
     h -> coda -> norm -> head -> logits                answer
 
-Depth is no longer a property of the weights but an argument of the call: `model(tokens, loops=32)`. Many looped
-transformers of the literature are close to a setting of this loop; `Config` names them. Read the file top to bottom:
-the block, how the question enters again at every loop, the loop itself, and the ways to stop it.
+Depth is no longer a property of the weights but an argument of the call, `model(tokens, loops=32)`: a few layers do the
+work of many, and harder questions can be given more loops than training ever used. Read top to bottom: the settings,
+the loop, when to stop it, text; then its parts: the block, injection, exit rules. Shapes: B sequences of T tokens,
+states of C = n_embd channels. "The question" is what the tokens say, whatever that is. RESULTS.md lists the papers.
 """
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
-import torch.nn as nn
+from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+
+from attention import POSITIONS, Attention, Cache, Positions, RMSNorm, init_weights
+from checks import check_cache, check_config, check_tokens, find_rule, loop_counts, one_count
+
+IGNORE = -100  # the target where no answer is asked (PyTorch's ignore_index)
 
 
 @dataclass
 class Config:
-    vocab_size: int
-    block_size: int  # longest sequence; only position="learned" builds a table of this size
+    vocab_size: int  # different tokens
+    block_size: int  # tokens of the longest sequence in training; the model itself takes any length
     n_embd: int = 64  # width of the state, C below
     n_head: int = 4  # attention heads
     n_prelude: int = 0  # layers that run once, before the loop
     n_core: int = 1  # layers inside the loop
     n_coda: int = 0  # layers that run once, after the loop
     loops: int = 8  # loops when the call does not say; for an untied model, the loops it has layers for
-    tied: bool = True  # False: loops * n_core layers of their own, the control of equal depth
+    tied: bool = True  # False: loops * n_core different layers, a stack as deep as the loop, to compare with
     injection: str = "add"  # how e enters each loop: none | add | concat (Huginn 2025) | diagonal (Parcae 2026)
     norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm, see Block
-    position: str = "relative"  # none | rope (Su 2021) | randomised | alibi | relative (T5 2020) | learned | grid
-    reach: int = 4  # position="relative": a learned bias for distance 0, 1, .., reach - 2, and one for all beyond
-    coordinates: tuple = ()  # position="grid": (row, column, box) of each cell; a bias for each way to share them
-    state_init: str = "embed"  # initial state: embed (e itself) | zeros (Yang 2024) | noise (Huginn 2025)
+    position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | grid (of boards)
+    reach: int = 4  # position="relative": the biases of a head, for distance 0, 1, .., reach - 2 and for all beyond
+    coordinates: tuple = ()  # position="grid": (row, column, box) of each cell
+    state_init: str = "embed"  # initial state: embed (e itself) | zeros (Yang 2024) | noise, anew a call (Huginn 2025)
     reembed: bool = False  # each loop ends by adding what it predicts so far, as an embedding (after DiscoLoop 2026)
     causal: bool = True  # False: every position sees every other, as a Sudoku needs
-    backprop_loops: int = 0  # gradient through the last k loops only (Huginn 2025); 0: through all
-    checkpoint_loops: int = 0  # keep a state every k loops and compute those between twice (Chen 2016); 0: keep all
+    loss: str = "final"  # which loops learn to answer: final | every (the mean over all loops)
+    backprop_loops: int = 0  # gradient through the last k loops only (Huginn 2025); 0: all, as loss="every" needs
 
     def __post_init__(self):
-        """Raises ValueError, in one line, for sizes that cannot work."""
-        choices = dict(
-            injection=("none", "add", "concat", "diagonal"),
-            norm=("pre", "post", "sandwich"),
-            position=("none", "rope", "randomised", "alibi", "relative", "learned", "grid"),
-            state_init=("embed", "zeros", "noise"),
-        )
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose from {', '.join(allowed)}")
-        for name in ("vocab_size", "block_size", "n_embd", "n_head", "n_core", "loops", "reach"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("n_prelude", "n_coda", "backprop_loops", "checkpoint_loops"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd={self.n_embd} must be divisible by n_head={self.n_head}")
-        if self.position in ("rope", "randomised") and (self.n_embd // self.n_head) % 2:
-            raise ValueError(
-                f"position={self.position!r} rotates pairs: n_embd / n_head = {self.n_embd // self.n_head} must be even"
-            )
-        if (self.position == "grid") != bool(self.coordinates):
-            raise ValueError("position='grid' and coordinates go together")
-        if self.injection == "none" and self.state_init != "embed":
-            raise ValueError(
-                f"injection='none' with state_init={self.state_init!r}: the model would never see its input"
-            )
-        if self.injection == "none" and self.backprop_loops:
-            raise ValueError("backprop_loops cuts the only way of the gradient to the input if injection='none'")
-        if self.checkpoint_loops and self.backprop_loops:
-            raise ValueError("backprop_loops and checkpoint_loops both save memory: choose one")
+        check_config(self, CHOICES)
+
+
+class LoopedGPT(nn.Module):
+    config_class = Config  # a subclass that adds settings adds them to a subclass of Config, and names it here
+    exit_rules = {}  # rules of a subclass, beside those of EXIT_RULES below
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        C = config.n_embd
+        self.positions = Positions(config)
+        self.embed = nn.Embedding(config.vocab_size, C)  # also the head: a state is read by what embedding it resembles
+        self.prelude = nn.ModuleList(self.new_block() for _ in range(config.n_prelude))
+        self.prelude_norm = RMSNorm(C)  # keeps e from growing while training goes on (Parcae 2026: late blow-ups)
+        self.inject = Injection(config.injection, C)
+        self.core = nn.ModuleList(self.new_block() for _ in range(config.n_core * (1 if config.tied else config.loops)))
+        self.coda = nn.ModuleList(self.new_block() for _ in range(config.n_coda))
+        self.norm = RMSNorm(C)
+        if config.reembed:
+            self.reembed_gate = nn.Parameter(torch.ones(C))
+        self.apply(init_weights)
+
+    def new_block(self):
+        return Block(self.config)
+
+    # ---- the loop. It runs in four places: `states` yields every state; `think` gives the last, maybe with a count for
+    # each sequence; `solve` lets each sequence stop on its own; `decode` reads token by token, with a cache.
+
+    def begin(self, tokens, cache=None):
+        """Read the question: the initial state h, e, (B, T, C) each, and where the tokens stand (attention.Where)."""
+        check_tokens(tokens, self.config)
+        x = self.embed(tokens)
+        where = self.positions(x, 0 if cache is None else cache.length)
+        e = self.prelude_norm(self.stack(self.prelude, x, where, cache, "prelude"))
+        h = e  # so the first loop of injection="add" sees e + e
+        if self.config.state_init == "zeros":
+            h = torch.zeros_like(e)
+        if self.config.state_init == "noise":
+            h = torch.randn_like(e)
+        return h, e, where
+
+    def loop(self, h, e, t, where, cache=None):
+        """
+        One loop, t = 0, 1, ..: from the state h (B, T, C) and the question e to the next state. `where` is alike for
+        all sequences. A subclass may take a wider state, or act on t.
+        """
+        h = self.core_pass(self.inject(h, e), t, where, cache)
+        if self.config.reembed:  # a mixture of embeddings of length 1: short while the prediction is undecided
+            mixture = self.head(h).softmax(-1) @ F.normalize(self.embed.weight)
+            h = h + self.reembed_gate * (mixture * self.config.n_embd**0.5)  # sqrt(C): the length of a normed state
+        return h
+
+    def core_pass(self, h, t, where, cache=None):
+        n = self.config.n_core
+        layers = self.core if self.config.tied else self.core[t * n : (t + 1) * n]
+        return self.stack(layers, h, where, cache, "core", t)
+
+    def stack(self, layers, h, where, cache=None, part="core", t=0):
+        for i, block in enumerate(layers):
+            h = block(h, where, cache, (part, t, i))  # in the cache, each layer keeps what it saw in each loop apart
+        return h
+
+    def readout(self, h, answer_mask=None, where=None, cache=None):
+        """What would the answer be by now? Logits (B, T, vocab_size), or where answer_mask is true (N, vocab_size)."""
+        if self.coda:
+            h = self.stack(self.coda, h, self.positions(h) if where is None else where, cache, "coda")
+        return self.head(h if answer_mask is None else h[answer_mask])
+
+    def head(self, h):
+        return F.linear(self.norm(h), self.embed.weight)
+
+    def forward(self, tokens, loops=None):
+        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops: an int, or a count for each sequence (B,)."""
+        return self.readout(self.think(tokens, loops))
+
+    def states(self, tokens, loops=None, h=None):
+        """Yields the state before the first and after each of `loops` loops; from h, if given, to go on from there."""
+        start, e, where = self.begin(tokens)
+        h = start if h is None else h
+        yield h
+        for t in range(one_count(loops, self.config)):
+            h = self.loop(h, e, t, where)
+            yield h
+
+    def trajectory(self, tokens, loops=None, h=None):
+        """All states (loops + 1, B, T, C), the one before the first loop included."""
+        return torch.stack(list(self.states(tokens, loops, h)))
+
+    def think(self, tokens, loops=None, h=None):
+        """
+        The last state (B, T, C) alone. Here `loops` may be a count for each sequence, (B,), as training wants it: a
+        model that always looped equally often would be lost at any other count (Parcae 2026).
+
+            row 0, 6 loops    o o o x x x      x: a loop with a gradient, the last 3 if backprop_loops = 3
+            row 1, 4 loops    o x x x          o: a loop without; what the backward pass would need is not kept
+            row 2, 1 loop     x                rows are sorted; who is done leaves: a batch costs the sum of its counts
+
+        Where h is cut off from its past, e is not: every loop with a gradient trains the prelude and the embedding.
+        """
+        start, e, where = self.begin(tokens)
+        counts = loop_counts(loops, self.config, len(tokens))  # (B,) on the CPU
+        counts, order = counts.sort(descending=True, stable=True)
+        h = start if h is None else h
+        most = max(counts.tolist(), default=0)
+        h = self.advance(h[order], e[order], range(most), counts, where)
+        return h[order.argsort()]  # back in the order of the tokens
+
+    def advance(self, h, e, span, counts, where):
+        """The loops t of a span, for sorted rows: row i takes counts[i] in all. (fast.py calls it in pieces.)"""
+        done, k = [], self.config.backprop_loops
+        for t in span:
+            active = int((counts > t).sum())  # rows [0:active] have a loop to go
+            untracked = int((counts > t + k).sum()) if k else 0  # rows [0:untracked] more than k: no gradient yet
+            if active < len(h):
+                done = [h[active:], *done]
+                h, e = h[:active], e[:active]
+            parts = []
+            if untracked:
+                with torch.no_grad():
+                    parts.append(self.loop(h[:untracked], e[:untracked], t, where))
+            if untracked < active:
+                parts.append(self.loop(h[untracked:], e[untracked:], t, where))
+            h = torch.cat(parts) if untracked else parts[0]
+        return torch.cat((h, *done)) if done else h
+
+    def loss(self, tokens, targets, loops=None):
+        """
+        The mean cross-entropy (nats) of the answers, with config.loss="every" also over the loops (and one count for
+        all sequences); and the prediction (B, T) of the last loop. See token_losses.
+        """
+        every = self.config.loss == "every"
+        states = list(self.states(tokens, loops))[1:] if every else [self.think(tokens, loops)]
+        losses, predictions = zip(*[self.token_losses(h, targets) for h in states])
+        losses = torch.stack(losses)  # (loops, N)
+        return losses.sum() / max(1, losses.numel()), predictions[-1]
+
+    def token_losses(self, h, targets):
+        """At the N targets (B, T) but IGNORE: the cross-entropy (N,) in nats; the prediction (B, T), or IGNORE."""
+        answer_mask = targets != IGNORE
+        logits = self.readout(h, answer_mask)  # (N, vocab_size)
+        prediction = torch.full_like(targets, IGNORE)
+        prediction[answer_mask] = logits.argmax(-1)
+        return F.cross_entropy(logits.float(), targets[answer_mask], reduction="none"), prediction
+
+    # ---- when to stop
+
+    @torch.no_grad()
+    def solve(self, tokens, rule="settle", threshold=None, max_loops=64, answer_mask=None):
+        """
+        Let each sequence stop on its own: logits (B, T, vocab_size) and the loops used (B,). A tied loop is a fixed map
+        of the state: once that stands still, more loops change nothing. This makes the answer final, not right.
+        A sequence stops when what its rule measures falls under the threshold (EXIT_RULES, below), or after max_loops,
+        or when an untied model has no more layers. Rules that read predictions do so where answer_mask (B, T) is true,
+        by default everywhere. The model is not trained for any of these rules.
+        """
+        measure, usual_threshold = find_rule(rule, {**EXIT_RULES, **self.exit_rules})
+        threshold = usual_threshold if threshold is None else threshold
+        max_loops = one_count(max_loops if self.config.tied else min(max_loops, self.config.loops), self.config)
+        h, e, where = self.begin(tokens)
+        answer_mask = torch.ones_like(tokens, dtype=torch.bool) if answer_mask is None else answer_mask
+        final, loops_used = torch.zeros_like(h), torch.zeros(len(h), dtype=torch.long, device=h.device)
+        rows = torch.arange(len(h), device=h.device)  # those that still loop
+        measured = torch.full((len(h),), math.inf, device=h.device)
+        for t in range(max_loops):
+            before, h = h, self.loop(h, e, t, where)
+            measured = measure(self, before, h, answer_mask[rows], measured)
+            stops = (measured < threshold) | (t + 1 == max_loops)
+            if stops.any():  # who is done leaves the batch
+                final[rows[stops]], loops_used[rows[stops]] = h[stops], t + 1
+                h, e, rows, measured = h[~stops], e[~stops], rows[~stops], measured[~stops]
+            if len(rows) == 0:
+                break
+        return self.readout(final), loops_used
+
+    # ---- token by token
+
+    @torch.no_grad()
+    def decode(self, tokens, cache, loops=None):
+        """
+        Logits (B, T, vocab_size) of tokens (B, T) that stand behind those in the Cache, which takes these in. In loop t
+        a new token looks at the earlier ones as they were in loop t: twice the loops make a cache twice as large.
+        """
+        loops = check_cache(cache, one_count(loops, self.config), self.config)
+        h, e, where = self.begin(tokens, cache)
+        for t in range(loops):
+            h = self.loop(h, e, t, where, cache)
+        logits = self.readout(h, None, where, cache)
+        cache.length += tokens.shape[1]
+        return logits
+
+    @torch.no_grad()
+    def generate(self, tokens, n, loops=None, temperature=0.0):
+        """Append n tokens to tokens (B, T), each after `loops` loops: the likeliest, or sampled at a temperature."""
+        cache, new = Cache(), tokens
+        for _ in range(n):
+            logits = self.decode(new, cache, loops)[:, -1]
+            if temperature > 0:
+                new = torch.multinomial((logits / temperature).softmax(-1), 1)
+            else:
+                new = logits.argmax(-1, keepdim=True)
+            tokens = torch.cat((tokens, new), dim=1)
+        return tokens
 
 
 # -----------------------------------------------------------------------------
 # The block: attention and an MLP, close to nanoGPT's (no biases, no dropout). It does not know that it is looped.
-
-
-def rotate(x, cos, sin):
-    """Rotary positions: turn the channels (i, i + D / 2) of x (B, H, T, D) by the angle of their position."""
-    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
-
-
-class RMSNormByHand(torch.autograd.Function):
-    """weight * x / sqrt(mean(x^2)). PyTorch's is one kernel on a GPU, but a chain of ten on a CPU: 5 % of a step."""
-
-    @staticmethod
-    def forward(ctx, x, weight, eps):
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
-        scale = scale.add_(eps).rsqrt_()
-        ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        x, weight, scale = ctx.saved_tensors
-        unit = x * scale
-        product = gradient * unit
-        along = (product @ weight)[..., None] / x.shape[-1]  # the part along x goes: a longer x has the same result
-        return (gradient * weight).addcmul_(unit, along, value=-1).mul_(scale), product.flatten(0, -2).sum(0), None
-
-
-class RMSNorm(nn.RMSNorm):
-    def __init__(self, width):
-        super().__init__(width, eps=torch.finfo(torch.float32).eps)
-
-    def forward(self, x):
-        exact = x.dtype == self.weight.dtype in (torch.float32, torch.float64)
-        if exact and x.device.type == "cpu" and not torch.compiler.is_compiling():
-            return RMSNormByHand.apply(x, self.weight, self.eps)
-        return super().forward(x)
-
-
-class Attention(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        self.n_head, self.causal = config.n_head, config.causal
-        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
-        self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
-
-    def forward(self, x, rotation, mask, past):
-        B, T, C = x.shape
-        q, k, v = self.qkv(x).split(C, dim=2)
-        q, k, v = (part.view(B, T, self.n_head, -1).transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
-        if rotation is not None:
-            q, k = rotate(q, *rotation), rotate(k, *rotation)
-        if past is not None:  # generating: earlier keys and values, [] before the first token, extended in place
-            if past:
-                k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
-            past[:] = k, v
-        if mask is not None and mask.requires_grad and not x.is_cuda:  # a learned bias: by hand, faster on a CPU
-            y = (q @ k.mT * k.shape[-1] ** -0.5 + mask).softmax(-1) @ v
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal and mask is None)
-        return self.out(y.transpose(1, 2).reshape(B, T, C))
 
 
 class Block(nn.Module):
@@ -151,51 +266,48 @@ class Block(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-
-        def norm(schemes):
-            return RMSNorm(config.n_embd) if config.norm in schemes else nn.Identity()
-
+        C = config.n_embd
+        before, after = config.norm in ("pre", "sandwich"), config.norm in ("post", "sandwich")
         self.attention = Attention(config)
-        self.mlp = nn.Sequential(
-            nn.Linear(config.n_embd, 4 * config.n_embd, bias=False),
-            nn.GELU(),
-            nn.Linear(4 * config.n_embd, config.n_embd, bias=False),
-        )
-        self.before = nn.ModuleList(norm(("pre", "sandwich")) for _ in range(2))
-        self.after = nn.ModuleList(norm(("post", "sandwich")) for _ in range(2))
+        self.mlp = nn.Sequential(nn.Linear(C, 4 * C, bias=False), nn.GELU(), nn.Linear(4 * C, C, bias=False))
+        self.before_attention = RMSNorm(C) if before else nn.Identity()
+        self.before_mlp = RMSNorm(C) if before else nn.Identity()
+        self.after_attention = RMSNorm(C) if after else nn.Identity()
+        self.after_mlp = RMSNorm(C) if after else nn.Identity()
 
-    def forward(self, x, rotation=None, mask=None, past=None):
-        x = self.after[0](x + self.attention(self.before[0](x), rotation, mask, past))
-        x = self.after[1](x + self.mlp(self.before[1](x)))
+    def forward(self, x, where, cache=None, key=None):
+        x = self.after_attention(x + self.attention(self.before_attention(x), where, cache, key))
+        x = self.after_mlp(x + self.mlp(self.before_mlp(x)))
         return x
 
 
 # -----------------------------------------------------------------------------
-# Injection: how the question e enters the state h again at every loop. Without it a long think forgets what was
-# asked; with it the loop can have a fixed point that depends on the question (Bansal 2022, Blayney 2026).
+# Injection: how the question e enters the state h again at every loop. Without it a long run of loops forgets the
+# question; with it the loop can have a fixed point that depends on the question (Bansal 2022, Blayney 2026).
 
 
 class Injection(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        self.kind, C = config.injection, config.n_embd
-        if self.kind == "concat":
-            self.mix = nn.Linear(2 * C, C, bias=False)
-        if self.kind == "diagonal":
-            half_log_5 = 0.5 * math.log(5)  # exp(-half_log_5) = sqrt(1/5), the decay that Parcae starts from
-            self.log_a = nn.Parameter(torch.zeros(C))
-            self.dt = nn.Parameter(torch.full((C,), math.log(math.expm1(half_log_5))))  # softplus of it: half_log_5
-            self.enter = nn.Linear(C, C, bias=False)
+    """
+    none        h
+    add         h + e
+    concat      W [h; e]        starts as h + e
+    diagonal    a h + dt W e    two numbers a channel, dt = softplus(raw_dt) and a = exp(-dt exp(log_rate)), 0 < a < 1;
+                                starts with a = sqrt(1/5), as in Parcae: 0.45 h + 0.80 e
+    """
 
-    def start_as_sum(self):
-        if self.kind == "concat":  # exactly h + e; diagonal starts as 0.45 h + 0.80 e
-            self.mix.weight.data.copy_(torch.eye(self.mix.out_features).repeat(1, 2))
-        if self.kind == "diagonal":
-            nn.init.eye_(self.enter.weight)
+    def __init__(self, kind, C):
+        super().__init__()
+        self.kind = kind
+        if kind == "concat":
+            self.weight = nn.Parameter(torch.eye(C).repeat(1, 2))  # no nn.Linear, which init_weights would draw anew
+        if kind == "diagonal":
+            self.weight = nn.Parameter(torch.eye(C))
+            self.raw_dt = nn.Parameter(torch.full((C,), math.log(math.sqrt(5) - 1)))  # softplus(log(x - 1)) = log x
+            self.log_rate = nn.Parameter(torch.zeros(C))
 
     def decay(self):
-        """What remains of each channel of h: never more than all of it, so this part cannot blow up."""
-        return torch.exp(-F.softplus(self.dt) * torch.exp(self.log_a))
+        """a: what remains of each channel of h, never more than all of it, so this part cannot blow up."""
+        return torch.exp(-F.softplus(self.raw_dt) * torch.exp(self.log_rate))
 
     def forward(self, h, e):
         if self.kind == "none":
@@ -203,300 +315,34 @@ class Injection(nn.Module):
         if self.kind == "add":
             return h + e
         if self.kind == "concat":
-            return self.mix(torch.cat((h, e), dim=-1)).to(h.dtype)  # under autocast the state keeps its precision
-        return self.decay() * h + F.softplus(self.dt) * self.enter(e)
+            return F.linear(torch.cat((h, e), dim=-1), self.weight).to(h.dtype)  # autocast would make the state rougher
+        return self.decay() * h + F.softplus(self.raw_dt) * F.linear(e, self.weight)
 
 
 # -----------------------------------------------------------------------------
-# The model
+# Exit rules: what solve measures after a loop, (B,), given the states (B, T, C) before and after it, the answer mask,
+# and what it measured after the loop before (inf at first), for rules that add something up
 
 
-class LoopedGPT(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        self.config = config
-        C = config.n_embd
+def settle(model, before, h, answer_mask, last):
+    """How far the loop moved the state, over all positions: |h_t - h_(t-1)| / |h_t|."""
+    return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
 
-        def layers(n):
-            return nn.ModuleList(Block(config) for _ in range(n))
 
-        self.embed = nn.Embedding(config.vocab_size, C)  # also the head: a state is read by what embedding it resembles
-        self.prelude = layers(config.n_prelude)
-        self.prelude_norm = RMSNorm(C)  # keeps e from growing while training goes on (Parcae 2026: late blow-ups)
-        self.inject = Injection(config)
-        self.core = layers(config.n_core if config.tied else config.n_core * config.loops)
-        self.coda = layers(config.n_coda)
-        self.norm = RMSNorm(C)
-        self.compiled = None
-        if config.reembed:
-            self.reembed_gate = nn.Parameter(torch.ones(C))
-        if config.position == "learned":
-            self.place = nn.Embedding(config.block_size, C)
-        if config.position == "relative":
-            self.bias = nn.Parameter(torch.zeros(config.n_head, config.reach))
-        if config.position == "grid":  # which of row, column and box two cells share: a number in binary, 0..7
-            cells = torch.tensor(config.coordinates)  # (T, axes)
-            shared = (cells[:, None] == cells[None]).long()  # (T, T, axes)
-            self.register_buffer("kinship", (shared << torch.arange(cells.shape[1])).sum(2), persistent=False)
-            self.bias = nn.Parameter(torch.zeros(config.n_head, 2 ** cells.shape[1]))
-        self.apply(self.init_weights)
-        self.inject.start_as_sum()  # last, or init_weights would undo it
+def kl(model, before, h, answer_mask, last):
+    """How far it moved the prediction: KL(p_t, p_(t-1)) in nats, the largest of the answers (Kohli 2026)."""
+    log_p, log_q = model.readout(h).log_softmax(-1), model.readout(before).log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).masked_fill(~answer_mask, -math.inf).amax(1)
 
-    @staticmethod
-    def init_weights(module):
-        if isinstance(module, nn.Linear):  # each layer keeps the scale of its input, so a loop matters from the start
-            nn.init.normal_(module.weight, std=module.in_features**-0.5)
-        if isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
 
-    # ---- before and after the loop
+def entropy(model, before, h, answer_mask, last):
+    """How undecided the prediction is: its entropy in nats, the largest of the answers."""
+    log_p = model.readout(h).log_softmax(-1)
+    return (log_p.exp() * -log_p).sum(-1).masked_fill(~answer_mask, -math.inf).amax(1)
 
-    def geometry(self, T, offset=0):
-        """
-        What attention is told of the positions of T tokens that stand behind `offset` cached ones: cosines and sines
-        for `rotate`, (T, D) each, or None; and what to add to its scores (H or 1, T, offset + T) or None.
-        """
-        config, device, dtype = self.config, self.embed.weight.device, self.embed.weight.dtype
-        rotation = mask = None
-        keys = torch.arange(offset + T, device=device)
-        queries = keys[offset:, None]
-        distance = (queries - keys).abs()
-        if config.position in ("rope", "randomised"):
-            D, places = config.n_embd // config.n_head, queries
-            learning = self.training and torch.is_grad_enabled()
-            if config.position == "randomised" and learning:  # gaps, to meet far places early (Ruoss 2023)
-                places = torch.randperm(8 * config.block_size, device=device)[:T].sort().values[:, None]
-            angles = places * 10000.0 ** (-torch.arange(0, D, 2, device=device) / D)  # (T, D / 2)
-            cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
-            rotation = torch.cat((cos, cos), dim=1), torch.cat((-sin, sin), dim=1)
-        elif config.position == "alibi":
-            slopes = 2.0 ** (-8 * torch.arange(1, config.n_head + 1, device=device) / config.n_head)
-            mask = (-slopes[:, None, None] * distance).to(dtype)
-        elif config.position == "relative":
-            mask = self.bias[:, distance.clamp(max=config.reach - 1)]
-        elif config.position == "grid":
-            if T != len(self.kinship):
-                raise ValueError(f"position='grid' was built for {len(self.kinship)} cells, not {T}")
-            mask = self.bias[:, self.kinship]
-        elif config.position == "learned" and offset + T > config.block_size:
-            raise ValueError(f"position='learned' ends at block_size={config.block_size}")
-        if config.causal and (mask is not None or offset):  # otherwise attention hides the future by itself
-            mask = torch.zeros(1, T, offset + T, device=device, dtype=dtype) if mask is None else mask
-            mask = mask.masked_fill(keys > queries, -torch.inf)
-        return rotation, mask
 
-    def stack(self, name, blocks, x, geometry, cache=None):
-        for i, block in enumerate(blocks):
-            x = block(x, *geometry, None if cache is None else cache[name, i])
-        return x
-
-    def begin(self, tokens, cache=None, offset=0):
-        """Read tokens (B, T): the initial state and the question, (B, T, C) each, and the geometry."""
-        geometry = self.geometry(tokens.shape[1], offset)
-        x = self.embed(tokens)
-        if self.config.position == "learned":
-            x = x + self.place.weight[offset : offset + tokens.shape[1]]
-        e = self.prelude_norm(self.stack("prelude", self.prelude, x, geometry, cache))
-        if self.config.state_init == "zeros":
-            return torch.zeros_like(e), e, geometry
-        return (torch.randn_like(e) if self.config.state_init == "noise" else e), e, geometry
-
-    def head(self, h):
-        return F.linear(self.norm(h), self.embed.weight)
-
-    def readout(self, state, geometry=None, cache=None, asked=None):
-        """
-        Logits (B, T, vocab_size) of any state (B, T, C) of a trajectory: what would the answer be by now? With a mask
-        `asked` (B, T) bool only of the N positions asked for, (N, vocab_size).
-        """
-        geometry = geometry or self.geometry(state.shape[1])
-        state = self.stack("coda", self.coda, state, geometry, cache)
-        return self.head(state if asked is None else state[asked])
-
-    # ---- the loop
-
-    def loop(self, h, e, t, geometry, cache=None):
-        """Loop t = 0, 1, ..: from the state h (B, T, C) and the question e to the next state."""
-        if self.compiled and cache is None and len(h) > 1:  # a single row would be compiled apart
-            return self.compiled(self, h, e, 0, geometry)  # tied, without a cache: t makes no difference
-        return self.one_loop(h, e, t, geometry, cache)
-
-    def one_loop(self, h, e, t, geometry, cache=None):
-        n = self.config.n_core
-        layers = self.core if self.config.tied else self.core[t * n : (t + 1) * n]
-        h = self.stack(("core", t), layers, self.inject(h, e), geometry, cache)
-        if self.config.reembed:  # embeddings are normalised, not their mixture: an undecided prediction adds little
-            mixture = self.head(h).softmax(-1) @ F.normalize(self.embed.weight)
-            h = h + self.reembed_gate * (mixture * self.config.n_embd**0.5)
-        return h
-
-    def compile_loop(self):
-        """
-        Compile one pass of the loop, and each layer around it. The loop itself stays Python, so that another loop
-        count, or fewer rows in the last loops, run the same machine code (as in Huginn 2025 and Parcae 2026).
-        """
-        for block in (*self.prelude, *self.coda, *(() if self.config.tied else self.core)):
-            block.compile(dynamic=True)
-        if self.config.tied:
-            self.compiled = torch.compile(LoopedGPT.one_loop, dynamic=True)
-
-    def states(self, tokens, loops=None):
-        """Yields the state (B, T, C) before the first loop and after each of `loops` loops."""
-        loops = self.check_loops(loops)
-        h, e, geometry = self.begin(tokens)
-        yield h
-        for t in range(loops):
-            h = self.loop(h, e, t, geometry)
-            yield h
-
-    def trajectory(self, tokens, loops=None):
-        """All states (loops + 1, B, T, C), the one before the first loop included."""
-        return torch.stack(list(self.states(tokens, loops)))
-
-    def think(self, tokens, loops=None):
-        """
-        The last state (B, T, C): the same loop, for training. `loops` is an int, or a (B,) tensor with a count for each
-        sequence: a model that always thought equally long would be lost at any other count (Parcae 2026).
-
-        Rows are sorted, longest think first, so that a batch costs the sum of its counts and not the largest times B.
-        """
-        h, e, geometry = self.begin(tokens)
-        loops = torch.as_tensor(self.check_loops(loops, per_sequence=True)).cpu().expand(len(tokens))
-        loops, order = loops.sort(descending=True, stable=True)
-        h, e, longest = h[order], e[order], int(loops[0])
-        if self.config.checkpoint_loops and torch.is_grad_enabled():
-            for first in range(0, longest, self.config.checkpoint_loops):
-                chunk = range(first, min(first + self.config.checkpoint_loops, longest))
-                h = checkpoint(self.advance, h, e, loops, chunk, geometry, use_reentrant=False)
-        else:
-            h = self.advance(h, e, loops, range(longest), geometry)
-        return h[order.argsort()]
-
-    def advance(self, h, e, loops, chunk, geometry):
-        """
-        The loops of a range. Row i has loops[i] of them in all, the first row the most; rows that are done step aside.
-        Rows with more than backprop_loops loops to go, the first ones, run free of a graph, which saves their memory
-        (the gradient of the last loops is nearly as good as that of all, Parcae 2026). The question keeps its graph, so
-        every loop with a gradient trains the prelude.
-        """
-        done = []
-        for t in chunk:
-            active = int((loops > t).sum())
-            free = int((loops > t + self.config.backprop_loops).sum()) if self.config.backprop_loops else 0
-            if active < len(h):
-                h, ready = h.split((active, len(h) - active))
-                e, done = e[:active], [ready, *done]  # who stops later stood before, and is put there at the end
-            parts = []
-            if free:
-                with torch.no_grad():
-                    parts.append(self.loop(h[:free], e[:free], t, geometry))
-            if free < active:
-                parts.append(self.loop(h[free:], e[free:], t, geometry))
-            h = torch.cat(parts) if free else parts[0]
-        return torch.cat((h, *done)) if done else h
-
-    def forward(self, tokens, loops=None):
-        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops: an int, or a count for each sequence (B,)."""
-        return self.readout(self.think(tokens, loops))
-
-    def check_loops(self, loops, per_sequence=False):
-        """The loops of a call, by default the config's; ValueError if there cannot be so many."""
-        loops = self.config.loops if loops is None else loops
-        if torch.is_tensor(loops) and not per_sequence:
-            raise ValueError("only forward and think take a loop count for each sequence")
-        low, high = (int(loops.min()), int(loops.max())) if torch.is_tensor(loops) else (loops, loops)
-        if low < 1:
-            raise ValueError(f"loops must be at least 1, not {low}")
-        if high > self.config.loops and not self.config.tied:
-            raise ValueError(f"an untied model has layers for {self.config.loops} loops, not for {high}")
-        return loops
-
-    # ---- when to stop
-
-    @torch.no_grad()
-    def solve(self, tokens, rule="settle", threshold=None, max_loops=None, asked=None):
-        """
-        Let each sequence stop on its own; returns logits (B, T, vocab_size) and the loops used (B,).
-
-        A tied loop is a fixed map of the state: once the state stands still, more loops change nothing. That makes
-        the answer final, not right. A sequence stops when the measure of the rule falls below the threshold:
-
-            fixed    never, all max_loops loops
-            settle   |h_t - h_{t-1}| / |h_t|, over all positions                    default 0.05
-            kl       KL(p_t, p_{t-1}) of two successive predictions (Kohli 2026)    default 0.001 nats
-            entropy  entropy of the prediction                                      default 0.1 nats
-
-        The last two take the largest value over the positions `asked` (B, T) bool, by default all. max_loops: by
-        default 64, or what an untied model has. The model is not trained for any of these rules, and norm="pre" may let
-        the state grow for ever, so that `settle` measures its length.
-        """
-        defaults = dict(fixed=-math.inf, settle=0.05, kl=0.001, entropy=0.1)
-        if rule not in defaults:
-            raise ValueError(f"rule={rule!r} is unknown; choose from {', '.join(defaults)}")
-        threshold = defaults[rule] if threshold is None else threshold
-        max_loops = self.check_loops(
-            (64 if self.config.tied else self.config.loops) if max_loops is None else max_loops
-        )
-        asked = torch.ones_like(tokens, dtype=torch.bool) if asked is None else asked
-        h, e, geometry = self.begin(tokens)
-        answer, loops_used = torch.empty_like(h), torch.empty_like(tokens[:, 0])
-        rows = torch.arange(len(tokens), device=tokens.device)  # those that still think
-        for t in range(max_loops):
-            before, h = h, self.loop(h, e, t, geometry)
-            measure = torch.full_like(h[:, 0, 0], math.inf)
-            if rule == "settle":
-                measure = (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
-            if rule in ("kl", "entropy"):
-                log_p = self.readout(h, geometry).log_softmax(-1)
-                surprise = log_p - self.readout(before, geometry).log_softmax(-1) if rule == "kl" else -log_p
-                measure = (log_p.exp() * surprise).sum(-1).masked_fill(~asked[rows], -math.inf).amax(1)
-            stops = (measure < threshold) | (t + 1 == max_loops)
-            if stops.any():  # who is done leaves the batch
-                answer[rows[stops]], loops_used[rows[stops]] = h[stops], t + 1
-                h, e, rows = h[~stops], e[~stops], rows[~stops]
-            if len(rows) == 0:
-                break
-        return self.readout(answer, geometry), loops_used
-
-    @torch.no_grad()
-    def decode(self, tokens, cache, offset=0, loops=None, share="none"):
-        """
-        Logits (B, T, vocab_size) of tokens (B, T) that stand behind `offset` tokens in the cache, which is extended by
-        them: a defaultdict(list), empty at first. The state of an earlier token at loop t never changes again, so its
-        keys and values are kept, (("core", t), layer) -> [keys, values], and a new token looks at them in its loop t.
-        To keep those of one loop only, share="first" or "last" lets every loop look at them, as Huginn (2025) and
-        Mixture-of-Recursions (2025) do; the model was not trained for it.
-        """
-        if share not in ("none", "first", "last"):
-            raise ValueError(f"share={share!r} is unknown; choose from none, first, last")
-        if not self.config.causal:
-            raise ValueError("only a causal model can read or generate token by token")
-        loops = self.check_loops(loops)
-        h, e, geometry = self.begin(tokens, cache, offset)
-        kept = ("core", loops - 1 if share == "last" else 0)
-        earlier = [list(cache[kept, i]) for i in range(self.config.n_core)]  # the tokens before these
-        for t in range(loops):
-            borrowed = {
-                (("core", t), i): list(past) for i, past in enumerate(earlier)
-            }  # copies: attention extends them
-            h = self.loop(h, e, t, geometry, cache if share == "none" or kept == ("core", t) else borrowed)
-        return self.readout(h, geometry, cache)
-
-    @torch.no_grad()
-    def generate(self, tokens, n, loops=None, temperature=0.0, use_cache=True, share="none"):
-        """
-        Append n tokens to tokens (B, T), each after `loops` loops: the likeliest, or sampled at a temperature. The
-        cache changes the speed only, unless loops share it, see decode. (With state_init="noise" it also keeps the
-        noise that a token began with.)
-        """
-        cache = defaultdict(list)
-        for i in range(n):
-            offset = tokens.shape[1] - 1 if use_cache and i > 0 else 0
-            logits = self.decode(tokens[:, offset:], cache if use_cache else defaultdict(list), offset, loops, share)
-            logits = logits[:, -1]
-            if temperature > 0:
-                following = torch.multinomial((logits / temperature).softmax(-1), 1)
-            else:
-                following = logits.argmax(-1, keepdim=True)
-            tokens = torch.cat((tokens, following), dim=1)
-        return tokens
+# name: (what it measures, the usual threshold)
+EXIT_RULES = dict(fixed=(settle, -math.inf), settle=(settle, 0.05), kl=(kl, 0.001), entropy=(entropy, 0.1))
+CHOICES = dict(injection=("none", "add", "concat", "diagonal"), position=POSITIONS, norm=("pre", "post", "sandwich"))
+CHOICES.update(state_init=("embed", "zeros", "noise"), loss=("final", "every"))
+MODELS = {"looped": LoopedGPT}  # what `train.py --model` can name, beside the files in papers/

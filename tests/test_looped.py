@@ -1,42 +1,16 @@
 """The loop against things computed another way."""
 
-import copy
-import functools
 import itertools
 import math
-from collections import defaultdict
 
 import pytest
 import torch
+from helpers import BOARD, TEXT_POSITIONS, VOCAB, B, T, build, gradients, tokens
+from torch import nn
 from torch.nn import functional as F
 
-from looped import Config, LoopedGPT, RMSNorm, RMSNormByHand
-
-VOCAB, B, T = 11, 5, 7
-TEXT_POSITIONS = ("none", "rope", "alibi", "relative", "learned")
-
-
-def build(seed=0, **changes):
-    """A small model with parameters far from their start, so that no gain or bias hides at 1 or 0."""
-    torch.manual_seed(seed)
-    settings = dict(vocab_size=VOCAB, block_size=16, n_embd=16, n_head=2, loops=4)
-    model = LoopedGPT(Config(**{**settings, **changes}))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    return model
-
-
-def tokens(seed=1, rows=B, length=T):
-    return torch.randint(VOCAB, (rows, length), generator=torch.Generator().manual_seed(seed))
-
-
-def gradients(model, loss):
-    """The gradient of every parameter; there is none that the loss does not depend on."""
-    model.zero_grad()
-    loss.backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters()}
-
+from attention import Cache
+from looped import EXIT_RULES, IGNORE, Config, LoopedGPT
 
 # ---- the forward pass, written a second time: explicit softmax, one head and one position at a time
 
@@ -69,10 +43,10 @@ def reference_attention(model, block, x):
             if config.position == "alibi":
                 score = score - abs(i - j) * 2 ** (-8 * (head + 1) / config.n_head)
             if config.position == "relative":
-                score = score + model.bias[head, min(abs(i - j), config.reach - 1)]
+                score = score + model.positions.bias[head, min(abs(i - j), config.reach - 1)]
             if config.position == "grid":
                 a, c = config.coordinates[i], config.coordinates[j]
-                score = score + model.bias[head, sum(2**axis for axis in range(len(a)) if a[axis] == c[axis])]
+                score = score + model.positions.bias[head, sum(2**axis for axis in range(len(a)) if a[axis] == c[axis])]
             scores.append(score if j <= i or not config.causal else torch.tensor(-torch.inf))
         weights = torch.stack(scores).exp() / torch.stack(scores).exp().sum()
         out[b, i, part] = sum(weights[j] * v[b, j, part] for j in range(T))
@@ -80,17 +54,15 @@ def reference_attention(model, block, x):
 
 
 def reference_block(model, block, x):
-    x = norm(block.after[0], x + reference_attention(model, block, norm(block.before[0], x)))
-    hidden = norm(block.before[1], x) @ block.mlp[0].weight.T
+    x = norm(block.after_attention, x + reference_attention(model, block, norm(block.before_attention, x)))
+    hidden = norm(block.before_mlp, x) @ block.mlp[0].weight.T
     hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
-    return norm(block.after[1], x + hidden @ block.mlp[2].weight.T)
+    return norm(block.after_mlp, x + hidden @ block.mlp[2].weight.T)
 
 
 def reference_forward(model, tokens, loops):
     config = model.config
     x = model.embed.weight[tokens]
-    if config.position == "learned":
-        x = x + model.place.weight[: tokens.shape[1]]
     for block in model.prelude:
         x = reference_block(model, block, x)
     e = rms(x, model.prelude_norm.weight)
@@ -99,10 +71,10 @@ def reference_forward(model, tokens, loops):
         if config.injection == "add":
             h = h + e
         if config.injection == "concat":
-            h = h @ model.inject.mix.weight[:, : config.n_embd].T + e @ model.inject.mix.weight[:, config.n_embd :].T
+            h = h @ model.inject.weight[:, : config.n_embd].T + e @ model.inject.weight[:, config.n_embd :].T
         if config.injection == "diagonal":
-            dt = torch.log(1 + torch.exp(model.inject.dt))
-            h = torch.exp(-dt * torch.exp(model.inject.log_a)) * h + dt * (e @ model.inject.enter.weight.T)
+            dt = torch.log(1 + torch.exp(model.inject.raw_dt))
+            h = torch.exp(-dt * torch.exp(model.inject.log_rate)) * h + dt * (e @ model.inject.weight.T)
         for block in model.core:
             h = reference_block(model, block, h)
         if config.reembed:
@@ -112,9 +84,6 @@ def reference_forward(model, tokens, loops):
     for block in model.coda:
         h = reference_block(model, block, h)
     return rms(h, model.norm.weight) @ model.embed.weight.T
-
-
-BOARD = tuple((cell // 3, cell % 3) for cell in range(6))
 
 
 @pytest.mark.parametrize(
@@ -164,10 +133,10 @@ def test_tied_model_equals_its_unrolled_twin_and_its_gradient_the_sum_over_the_c
 def test_truncated_backpropagation_is_full_backpropagation_through_the_last_k_loops(k):
     model, x = build(backprop_loops=k, n_prelude=1), tokens()
     truncated = gradients(model, model(x, 5).square().mean())
-    _, e, geometry = model.begin(x)
+    _, e, where = model.begin(x)
     h = model.trajectory(x, 5 - k)[-1].detach()
     for t in range(5 - k, 5):
-        h = model.loop(h, e, t, geometry)
+        h = model.loop(h, e, t, where)
     full = gradients(model, model.readout(h).square().mean())
     assert truncated.keys() == full.keys()
     for name in full:
@@ -203,85 +172,6 @@ def test_truncated_loops_keep_no_activations():
     assert kept(40) == kept(4) > kept(1)
 
 
-def kept_by_autograd(model, x, loops):
-    """Numbers that the backward pass of a think keeps, each storage once."""
-    kept = {}
-
-    def pack(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // 4
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        h = model.think(x, loops)
-    assert h.requires_grad
-    return sum(kept.values())
-
-
-@pytest.mark.parametrize("position", ("relative", "rope"))
-@pytest.mark.parametrize("k", (1, 3, 20))
-def test_checkpointed_loops_have_the_gradient_of_all_and_keep_little(k, position):
-    settings = dict(position=position, n_prelude=1, n_core=2, n_coda=1, reembed=True)
-    counts = torch.tensor([7, 1, 4, 4, 9])
-    plain, saving = build(**settings), build(**settings, checkpoint_loops=k)
-    for loops in (8, counts):
-        one, other = (gradients(model, model(tokens(), loops).square().sum()) for model in (plain, saving))
-        assert all(torch.allclose(one[name], other[name], rtol=1e-4, atol=1e-5) for name in one)
-    if k < 20:
-        more = [kept_by_autograd(saving, tokens(), loops) for loops in (12, 24)]
-        assert (more[1] - more[0]) * k <= 12 * B * T * 16 * 1.1  # one state of k loops
-        assert kept_by_autograd(plain, tokens(), 24) > 10 * more[1]
-
-
-@pytest.mark.parametrize("scale", (1e-6, 1.0, 1e6))
-def test_the_norm_by_hand_is_pytorchs_and_its_gradient_that_of_finite_differences(scale):
-    torch.manual_seed(0)
-    ours, theirs, x = RMSNorm(8), torch.nn.RMSNorm(8), scale * torch.randn(3, 5, 8)
-    ours.weight.data = theirs.weight.data = torch.randn(8)
-    torch.testing.assert_close(ours(x), theirs(x))
-    assert ours(torch.zeros(2, 8)).eq(0).all()
-    x, weight = x.double().requires_grad_(), torch.randn(8, dtype=torch.double, requires_grad=True)
-    results = []
-    for norm in (RMSNormByHand.apply, lambda x, weight, eps: F.rms_norm(x, (8,), weight, eps)):
-        y = norm(x, weight, 1e-7)
-        results.append((y, *torch.autograd.grad(y, (x, weight), torch.sin(torch.arange(120.0)).view(3, 5, 8).double())))
-    for one, other in zip(*results):
-        torch.testing.assert_close(one, other)
-    if scale == 1:
-        assert torch.autograd.gradcheck(RMSNormByHand.apply, (x, weight, 1e-7))
-
-
-class Compilations:
-    """A compiler that compiles nothing and counts how often it is asked."""
-
-    def __init__(self):
-        self.graphs = 0
-
-    def __call__(self, graph, example):
-        self.graphs += 1
-        return graph.forward
-
-
-@pytest.mark.skipif(
-    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 5), reason="PyTorch 2.4 compiles each layer apart"
-)
-@pytest.mark.parametrize("tied", (True, False))
-def test_sampled_loop_counts_never_recompile(tied, monkeypatch):
-    torch._dynamo.reset()
-    settings = dict(n_prelude=1, n_core=2, n_coda=1, reembed=True, tied=tied, loops=9)
-    plain, model, counter = build(**settings).double(), build(**settings).double(), Compilations()
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
-    model.compile_loop()
-    graphs = []
-    for seed, rows in enumerate((13, 13, 12, 13, 9)):
-        counts = torch.randint(1, 10, (rows,), generator=torch.Generator().manual_seed(seed))
-        counts[0] = 9  # so that every layer of the untied model has a gradient
-        one, other = (gradients(each, each(tokens(seed, rows), counts).square().sum()) for each in (plain, model))
-        assert all(torch.allclose(one[name], other[name]) for name in one)
-        graphs.append(counter.graphs)
-    assert graphs[0] > 0 and graphs[-1] <= graphs[0] + (not tied)  # untied: a batch of one row is compiled apart
-    torch._dynamo.reset()
-
-
 def test_trajectory_ends_where_think_ends_and_begins_before_the_first_loop():
     model, x = build(n_prelude=1), tokens()
     states = model.trajectory(x, 4)
@@ -306,33 +196,18 @@ def test_looping_matters_at_initialisation(injection, norm):
 def test_diagonal_injection_is_a_contraction_for_any_parameters():
     model = build(injection="diagonal").double()
     for scale in (0.1, 1, 4):
-        for parameter in (model.inject.log_a, model.inject.dt):
+        for parameter in (model.inject.log_rate, model.inject.raw_dt):
             torch.nn.init.normal_(parameter, std=scale)
         h, g, e = torch.randn(3, 50, 16, dtype=torch.double)
         moved = (model.inject(h, e) - model.inject(g, e)).abs()
         assert (moved < (h - g).abs()).all()
 
 
-def test_randomised_positions_are_rotary_ones_with_gaps_in_training_alone():
-    model, x = build(position="randomised"), tokens()
-    plain = build(position="rope")
-    plain.load_state_dict(model.state_dict())
-    assert torch.equal(model.eval()(x, 3), plain(x, 3))
-    # angles of a place: one radian for the first pair of channels, a hundredth of it for the third
-    rotations = torch.stack([torch.stack(model.train().geometry(T)[0])[..., [0, 2]] for _ in range(50)])
-    fine, coarse = torch.atan2(-rotations[:, 1], rotations[:, 0]).unbind(-1)
-    places = torch.round((100 * coarse - fine) / (2 * math.pi)) * 2 * math.pi + fine
-    gaps = places.diff(dim=1)
-    torch.testing.assert_close(places, places.round(), atol=1e-3, rtol=0)
-    assert places.min() > -0.5 and places.max() < 8 * model.config.block_size
-    assert gaps.min() > 0.5 and gaps.mean() > 3 and len(places.round().unique(dim=0)) > 45
-
-
 def test_a_readout_of_some_positions_is_a_part_of_the_whole():
     model, x = build(n_coda=1), tokens()
-    asked = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    answers = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
     h = model.think(x, 3)
-    torch.testing.assert_close(model.readout(h, asked=asked), model.readout(h)[asked])
+    torch.testing.assert_close(model.readout(h, answers), model.readout(h)[answers])
 
 
 @pytest.mark.parametrize("position", TEXT_POSITIONS)
@@ -387,8 +262,8 @@ def test_solve_without_settings_works_for_tied_and_untied():
 @torch.no_grad()
 def test_solve_stops_each_sequence_at_the_first_loop_that_meets_the_rule(rule):
     model, x = build(), tokens(rows=12)
-    asked = torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) < 0.5
-    asked[:, -1] = True
+    answers = torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) < 0.5
+    answers[:, -1] = True
     states = model.trajectory(x, 8)
     measures = []
     for t in range(1, 9):
@@ -396,13 +271,13 @@ def test_solve_stops_each_sequence_at_the_first_loop_that_meets_the_rule(rule):
         if rule == "settle":
             each = [(states[t, i] - states[t - 1, i]).norm() / states[t, i].norm() for i in range(12)]
         elif rule == "kl":
-            each = [F.kl_div(q[i].log(), p[i], reduction="none").sum(-1)[asked[i]].max() for i in range(12)]
+            each = [F.kl_div(q[i].log(), p[i], reduction="none").sum(-1)[answers[i]].max() for i in range(12)]
         else:
-            each = [torch.distributions.Categorical(p[i]).entropy()[asked[i]].max() for i in range(12)]
+            each = [torch.distributions.Categorical(p[i]).entropy()[answers[i]].max() for i in range(12)]
         measures.append(torch.stack(each))
     measures = torch.stack(measures)  # (8, 12)
     threshold = measures.flatten().quantile(0.3).item()
-    logits, used = model.solve(x, rule=rule, threshold=threshold, max_loops=8, asked=asked)
+    logits, used = model.solve(x, rule=rule, threshold=threshold, max_loops=8, answer_mask=answers)
     expected = [next((t + 1 for t in range(8) if measures[t, i] < threshold), 8) for i in range(12)]
     assert used.tolist() == expected and len(set(expected)) > 1
     torch.testing.assert_close(logits, torch.cat([model(x[i : i + 1], n) for i, n in enumerate(expected)]))
@@ -418,42 +293,10 @@ def test_cached_generation_equals_uncached(position):
         for _ in range(9):
             p = (model(by_hand, loops)[:, -1] / 3).softmax(-1)
             by_hand = torch.cat((by_hand, torch.multinomial(p, 1)), dim=1)
-        for use_cache in (
-            True,
-            False,
-        ):  # sampled, because a model without training would only repeat its likeliest token
-            torch.manual_seed(0)
-            assert torch.equal(by_hand, model.generate(x, 9, loops=loops, temperature=3.0, use_cache=use_cache))
+        torch.manual_seed(0)  # sampled, because a model without training would only repeat its likeliest token
+        assert torch.equal(by_hand, model.generate(x, 9, loops=loops, temperature=3.0))
         greedy = model.generate(x, 9, loops=loops)
-        assert torch.equal(greedy, model.generate(x, 9, loops=loops, use_cache=False))
         assert torch.equal(greedy[:, -1], model(greedy[:, :-1], loops)[:, -1].argmax(-1))
-
-
-@pytest.mark.parametrize("share", ("first", "last"))
-@torch.no_grad()
-def test_a_shared_cache_shows_new_tokens_the_earlier_ones_as_they_were_in_one_loop(share):
-    model, x, loops = build(position="rope"), tokens(), 4
-    cache, logits = defaultdict(list), []
-    for i in range(T):
-        logits.append(model.decode(x[:, i : i + 1], cache, i, loops, share))
-    assert len(cache) == 1  # one layer, one loop
-    # the same by hand: the layer runs over what earlier tokens gave it in that loop, and the new token as it is now
-    _, e, geometry = model.begin(x)
-    earlier = []
-    for i in range(T):
-        h = e[:, i]
-        for t in range(loops):
-            now = model.inject(h, e[:, i])
-            sequence = torch.stack((*earlier, now), dim=1)
-            h = model.core[0](sequence, *model.geometry(i + 1))[:, -1]
-            if t == (0 if share == "first" else loops - 1):
-                given = now
-        earlier.append(given)
-        torch.testing.assert_close(logits[i][:, 0], model.head(h), rtol=1e-4, atol=1e-5)
-    exact = model(x, loops)
-    assert not torch.allclose(torch.cat(logits, dim=1), exact, atol=1e-2)
-    prompt = model.decode(x, defaultdict(list), 0, loops, share)  # nothing is borrowed within a prompt
-    torch.testing.assert_close(prompt, exact)
 
 
 def test_generation_samples_from_the_temperature_softmax():
@@ -478,7 +321,8 @@ def test_generation_samples_from_the_temperature_softmax():
         (dict(position="grid"), "coordinates"),
         (dict(injection="none", state_init="zeros"), "never see"),
         (dict(injection="none", backprop_loops=2), "gradient"),
-        (dict(checkpoint_loops=2, backprop_loops=2), "choose one"),
+        (dict(loss="every", backprop_loops=2), "backprop_loops"),
+        (dict(loss="last"), "final, every"),
     ],
 )
 def test_configs_that_cannot_work_say_why(changes, words):
@@ -494,22 +338,18 @@ def test_loop_counts_that_cannot_work_say_why():
     with pytest.raises(ValueError, match="untied"):
         build(tied=False, loops=3)(tokens(), 4)
     with pytest.raises(ValueError, match="each sequence"):
-        build().trajectory(tokens(), torch.tensor([1] * B))
+        build().trajectory(tokens(), torch.tensor([1] * (B - 1) + [2]))
     with pytest.raises(ValueError, match="each sequence"):
-        build().generate(tokens(), 1, loops=torch.tensor([1] * B))
+        build().generate(tokens(), 1, loops=torch.tensor([1] * (B - 1) + [2]))
     with pytest.raises(ValueError, match="6 cells"):
         build(position="grid", coordinates=BOARD, causal=False)(tokens(length=7))
-    with pytest.raises(ValueError, match="block_size"):
-        build(position="learned")(tokens(length=17))
     with pytest.raises(ValueError, match="causal"):
         build(causal=False).generate(tokens(), 1)
-    with pytest.raises(ValueError, match="none, first, last"):
-        build().generate(tokens(), 1, share="some")
     with pytest.raises(ValueError, match="settle"):
         build().solve(tokens(), rule="never")
 
 
-# ---- precision, and models that were copied
+# ---- precision
 
 
 @pytest.mark.parametrize("changes", (dict(injection="concat"), dict(injection="diagonal", position="rope"), dict()))
@@ -533,23 +373,292 @@ def test_a_model_in_bfloat16_runs_at_every_position(position):
     assert (model.bfloat16()(x, 2).float() - exact).abs().max() < 0.1 * exact.abs().max()
 
 
-def test_randomised_positions_have_no_gaps_in_generation_even_in_training_mode():
-    model, x = build(position="randomised").train(), tokens()
-    cached = torch.cat(
-        [model.decode(x[:, i : i + 1], cache, i, 3) for cache in [defaultdict(list)] for i in range(T)], 1
-    )
-    torch.testing.assert_close(cached, model.eval()(x, 3), rtol=1e-4, atol=1e-5)
+# ---- a first state, handed in
 
 
-def test_a_copy_of_a_compiled_model_has_weights_of_its_own(monkeypatch):
-    torch._dynamo.reset()
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=Compilations()))
+@pytest.mark.parametrize("state_init", ("embed", "zeros", "noise"))
+def test_a_first_state_continues_where_another_call_stopped(state_init):
+    model, x = build(state_init=state_init, n_prelude=1, n_core=2, n_coda=1, reembed=True), tokens()
+    h, e, where = model.begin(x)
+    by_hand = [h]
+    for t in range(5):
+        by_hand.append(model.loop(by_hand[-1], e, t, where))
+    by_hand = torch.stack(by_hand)
+    torch.testing.assert_close(model.trajectory(x, 5, h=h), by_hand)
+    torch.testing.assert_close(model.trajectory(x, 2, h=by_hand[3]), by_hand[3:])
+    torch.testing.assert_close(torch.stack(list(model.states(x, 2, h=by_hand[3]))), by_hand[3:])
+    torch.testing.assert_close(model.think(x, 2, h=by_hand[3]), by_hand[5])
+    torch.testing.assert_close(model.think(x, 2, model.think(x, 3, h)), by_hand[5])
+    counts = torch.tensor([3, 1, 5, 2, 3])  # a row keeps its own first state though rows are sorted by their counts
+    torch.testing.assert_close(model.think(x, counts, h=h), by_hand[counts, torch.arange(B)])
+
+
+def test_the_gradient_reaches_back_through_a_first_state():
+    model, x = build(n_prelude=1, reembed=True).double(), tokens()
+    at_once = gradients(model, model(x, 5).square().mean())
+    for continue_from in (lambda h: model.think(x, 2, h), lambda h: model.trajectory(x, 2, h)[-1]):
+        in_two = gradients(model, model.readout(continue_from(model.think(x, 3))).square().mean())
+        for name in at_once:
+            torch.testing.assert_close(in_two[name], at_once[name])
+    first = torch.randn(B, T, 16, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda h: model.think(x, torch.tensor([2, 1, 3, 1, 2]), h), first, fast_mode=True)
+
+
+# ---- seams: what a subclass changes reaches every call
+
+
+class StepSignal(LoopedGPT):
+    """A vector of its own for each loop, added to the state (after the Universal Transformer)."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.step = nn.Embedding(16, config.n_embd)
+
+    def loop(self, h, e, t, where, cache=None):
+        return super().loop(h + self.step.weight[t], e, t, where, cache)
+
+
+def steps_by_hand(model, x, loops):
+    """All states of a StepSignal, without its loop."""
+    h, e, where = model.begin(x)
+    states = [h]
+    for t in range(loops):
+        h = model.inject(h + model.step.weight[t], e)
+        for block in model.core:
+            h = block(h, where)
+        states.append(h)
+    return torch.stack(states)
+
+
+def test_every_call_tells_a_loop_of_ones_own_which_loop_it_is():
+    model, x = build(model=StepSignal, n_core=2).double(), tokens()
+    states = steps_by_hand(model, x, 6)
+    torch.testing.assert_close(model.trajectory(x, 6), states)
+    torch.testing.assert_close(model(x, 6), model.readout(states[6]))
+    torch.testing.assert_close(model.solve(x, "fixed", max_loops=6)[0], model.readout(states[6]))
+    counts = torch.tensor([3, 1, 6, 2, 3])
+    torch.testing.assert_close(model.think(x, counts), states[counts, torch.arange(B)])
+    cache = Cache()
+    one_by_one = [model.decode(x[:, i : i + 1], cache, 6) for i in range(T)]
+    torch.testing.assert_close(torch.cat(one_by_one, dim=1), model.readout(states[6]))
+
+
+def margin(model, before, h, answers, last):
+    """How close the two likeliest tokens are: 1 - (p1 - p2), the largest of the answers."""
+    best = model.readout(h).softmax(-1).topk(2).values
+    return (1 - best[..., 0] + best[..., 1]).masked_fill(~answers, -math.inf).amax(1)
+
+
+class WithMargin(LoopedGPT):
+    exit_rules = {"margin": (margin, 0.5)}
+
+
+@torch.no_grad()
+def test_an_exit_rule_of_ones_own_stops_each_sequence_where_it_says():
+    model, x = build(model=WithMargin), tokens(rows=12)
+    left = []  # (8, 12)
+    for h in model.trajectory(x, 8)[1:]:
+        p = model.readout(h).softmax(-1).sort(descending=True).values
+        left.append([max((1 - p[i, j, 0] + p[i, j, 1]).item() for j in range(T)) for i in range(12)])
+    threshold = torch.tensor(left).quantile(0.3).item()
+    expected = [next((t + 1 for t in range(8) if left[t][i] < threshold), 8) for i in range(12)]
+    logits, used = model.solve(x, "margin", threshold, max_loops=8)
+    assert used.tolist() == expected and len(set(expected)) > 1
+    torch.testing.assert_close(logits, model(x, used))
+    usual = model.solve(x, "margin", max_loops=8)  # with the threshold that stands beside the rule
+    assert torch.equal(usual[1], model.solve(x, "margin", 0.5, max_loops=8)[1])
+    with pytest.raises(ValueError, match="fixed, settle, kl, entropy$"):
+        build().solve(x, "margin")  # the rule is the subclass's alone
+
+
+class Half(nn.Module):
+    def __init__(self, C):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(C))
+
+    def forward(self, h, e):
+        return 0.5 * h + self.weight * e
+
+
+class WithHalf(LoopedGPT):
+    def __init__(self, config):
+        super().__init__(config)
+        self.inject = Half(config.n_embd)
+
+
+def test_an_injection_of_ones_own_enters_every_loop():
+    model, x = build(model=WithHalf), tokens()
+    h, e, where = model.begin(x)
+    for _ in range(3):
+        h = model.core[0](0.5 * h + model.inject.weight * e, where)
+    torch.testing.assert_close(model(x, 3), model.head(h))
+    assert gradients(model, model(x, 3).square().mean())["inject.weight"].abs().min() > 0
+
+
+# ---- the loss
+
+
+def asked(x, seed=3):
+    """Targets for tokens: some positions of most rows, none of the last row."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(VOCAB, x.shape, generator=generator)
+    targets[torch.rand(x.shape, generator=generator) < 0.5] = IGNORE
+    targets[-1] = IGNORE
+    return targets
+
+
+def cross_entropy_by_hand(logits, targets):
+    """The mean of -log p(target) over the places that have one, place by place."""
+    terms = []
+    for b, i in itertools.product(range(len(targets)), range(targets.shape[1])):
+        if targets[b, i] != IGNORE:
+            scores = logits[b, i] - logits[b, i].max()
+            terms.append(scores.exp().sum().log() - scores[targets[b, i]])
+    return sum(terms) / len(terms)
+
+
+def check_prediction(prediction, logits, targets):
+    best = [[max(range(VOCAB), key=lambda token: place[token]) for place in row] for row in logits.tolist()]
+    assert torch.equal(prediction, torch.tensor(best).masked_fill(targets == IGNORE, IGNORE))
+
+
+@pytest.mark.parametrize("loops", (None, 3, [3, 1, 6, 2, 3]), ids=str)
+def test_the_loss_is_the_cross_entropy_of_the_last_loop(loops):
+    model, x = build(n_coda=1).double(), tokens()
+    targets = asked(x)
+    each = [4] * B if loops is None else [3] * B if loops == 3 else loops
+    logits = torch.cat([model(x[i : i + 1], n) for i, n in enumerate(each)])
+    loss, prediction = model.loss(x, targets, torch.tensor(loops) if isinstance(loops, list) else loops)
+    by_hand = cross_entropy_by_hand(logits, targets)
+    torch.testing.assert_close(loss.double(), by_hand, rtol=1e-6, atol=0)
+    check_prediction(prediction, logits, targets)
+    one, other = gradients(model, loss), gradients(model, by_hand)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("loops", (4, [4] * B), ids=str)
+def test_the_loss_at_every_loop_is_the_mean_over_the_loops(loops):
+    model, x = build(loss="every", n_coda=1, reembed=True).double(), tokens()
+    targets = asked(x)
+    loss, prediction = model.loss(x, targets, torch.tensor(loops))
+    by_hand = sum(cross_entropy_by_hand(model(x, n), targets) for n in (1, 2, 3, 4)) / 4
+    torch.testing.assert_close(loss.double(), by_hand, rtol=1e-6, atol=0)
+    check_prediction(prediction, model(x, 4), targets)
+    one, other = gradients(model, loss), gradients(model, by_hand)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-8)
+    with pytest.raises(ValueError, match="one for all"):
+        model.loss(x, targets, torch.tensor([1, 2, 3, 4, 4]))
+
+
+def test_a_truncated_loss_has_the_gradient_of_its_last_loops():
+    model, x, k = build(backprop_loops=2, n_prelude=1).double(), tokens(), 2
+    targets, counts = asked(x), [5, 1, 2, 3, 6]
+    truncated = gradients(model, model.loss(x, targets, torch.tensor(counts))[0])
+    logits = []
+    for i, n in enumerate(counts):
+        _, e, where = model.begin(x[i : i + 1])
+        first = max(0, n - k)
+        h = model.trajectory(x[i : i + 1], first)[-1].detach() if first else model.begin(x[i : i + 1])[0]
+        for t in range(first, n):
+            h = model.loop(h, e, t, where)
+        logits.append(model.readout(h))
+    by_hand = gradients(model, cross_entropy_by_hand(torch.cat(logits), targets))
+    for name in by_hand:
+        torch.testing.assert_close(truncated[name], by_hand[name], rtol=1e-5, atol=1e-8)
+
+
+# ---- calls from Python: one clear ValueError each
+
+CALLS = {
+    "forward": lambda model, x, loops: model(x, loops),
+    "think": lambda model, x, loops: model.think(x, loops),
+    "states": lambda model, x, loops: list(model.states(x, loops)),
+    "trajectory": lambda model, x, loops: model.trajectory(x, loops),
+    "loss": lambda model, x, loops: model.loss(x, torch.zeros_like(torch.as_tensor(x)), loops),
+    "solve": lambda model, x, loops: model.solve(x, max_loops=loops),
+    "decode": lambda model, x, loops: model.decode(x, Cache(), loops),
+    "generate": lambda model, x, loops: model.generate(x, 1, loops),
+}
+BAD_LOOPS = {
+    "2.5": 2.5,
+    "2.0": 2.0,
+    "nan": math.nan,
+    "True": True,
+    "zero": 0,
+    "negative": -3,
+    "a word": "many",
+    "a digit": "3",
+    "a float for each": torch.full((B,), 2.0),
+    "a bool for each": torch.ones(B, dtype=torch.bool),
+    "too few": torch.tensor([2] * (B - 2) + [3]),
+    "too many": [2] * B + [3],
+    "a column": torch.tensor([[2]] * (B - 1) + [[3]]),
+    "none": torch.tensor([], dtype=torch.long),
+    "an empty list": [],
+    "a zero among them": torch.tensor([1] * (B - 1) + [0]),
+    "beyond int64": 10**30,
+    "words for each": ["2"] * B,
+    "a dict": {"loops": 2},
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("loops", BAD_LOOPS)
+def test_loops_that_are_no_count_get_one_clear_line(call, loops):
+    with pytest.raises(ValueError, match="loop") as error:
+        CALLS[call](build(), tokens(), BAD_LOOPS[loops])
+    assert "\n" not in str(error.value) and len(str(error.value)) < 200
+
+
+def test_loops_may_be_any_kind_of_whole_number():
     model, x = build(), tokens()
-    model.compile_loop()
-    before = model(x, 3)
-    twin = copy.deepcopy(model)
-    for p in model.core.parameters():
-        p.data.zero_()
-    torch.testing.assert_close(twin(x, 3), before)
-    assert not torch.allclose(model(x, 3), before, atol=1e-2)
-    torch._dynamo.reset()
+    for three in (3, torch.tensor(3), torch.tensor([3] * B), [3] * B, (3,) * B, torch.tensor(3, dtype=torch.int32)):
+        assert torch.equal(model(x, three), model(x, 3))
+    assert torch.equal(model(x, [3, 1, 2, 2, 1]), model(x, torch.tensor([3, 1, 2, 2, 1], dtype=torch.uint8)))
+    assert torch.equal(model(x), model(x, 4))  # config.loops
+    for one_for_all in (torch.tensor(3), torch.tensor([3] * B)):
+        assert torch.equal(model.trajectory(x, one_for_all), model.trajectory(x, 3))
+
+
+BAD_TOKENS = {
+    "float": (tokens().float(), "int64"),
+    "int32": (tokens().int(), "int64"),
+    "bool": (tokens() > 3, "int64"),
+    "1-D": (tokens()[0], r"\(B, T\)"),
+    "3-D": (tokens()[None], r"\(B, T\)"),
+    "a number": (torch.tensor(3), r"\(B, T\)"),
+    "beyond the vocabulary": (
+        tokens().clamp(min=2).masked_fill(tokens() == 4, VOCAB),
+        rf"0\.\.{VOCAB - 1}, not 2\.\.{VOCAB}",
+    ),
+    "negative": (tokens().masked_fill(tokens() == 4, -1), rf"0\.\.{VOCAB - 1}, not -1"),
+    "a list": (tokens().tolist(), "int64"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("bad", BAD_TOKENS)
+def test_tokens_that_are_none_get_one_clear_line(call, bad):
+    x, words = BAD_TOKENS[bad]
+    with pytest.raises(ValueError, match=f"tokens must be .*{words}") as error:
+        CALLS[call](build(), x, 2)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "changes", (dict(), dict(loss="every"), dict(backprop_loops=1, n_coda=1), dict(tied=False)), ids=str
+)
+def test_an_empty_batch_works_and_has_no_loss(changes):
+    model, x = build(n_prelude=1, reembed=True, **changes), tokens(rows=0)
+    for loops in (None, 3, torch.tensor([], dtype=torch.long)):
+        if loops is None or isinstance(loops, int) or model.config.loss == "final":
+            assert model(x, loops).shape == (0, T, VOCAB)
+            assert model.think(x, loops).shape == (0, T, 16)
+            loss, prediction = model.loss(x, x, loops)
+            assert loss == 0 and prediction.shape == (0, T)
+    assert model.trajectory(x, 3).shape == (4, 0, T, 16)
+    for rule in EXIT_RULES:
+        logits, used = model.solve(x, rule)
+        assert logits.shape == (0, T, VOCAB) and used.shape == (0,)

@@ -1,65 +1,33 @@
-"""The command line, end to end with tiny steps; exact resume; bad input; loop counts."""
+"""The command line, end to end with tiny steps; exact resume; loop counts; tasks and models of one's own."""
 
 import json
-import os
-import pickle
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import PARITY, STEPS, TASK_FLAGS, TINY, finish, main, metrics, refused, same_checkpoints, start
 
-import tasks
+import runs
 import train
 from looped import Config, LoopedGPT
-from train import load_model, parse_flags, sample_loops
+from sudoku import Sudoku
+from tasks import TASKS
+from train import RECIPES, Settings, load_model, most_loops, parse_flags, sample_loops
 
-ROOT = Path(__file__).parent.parent
-TINY = "--steps 6 --batch 8 --eval_every 3 --eval_size 8 --n_embd 16 --n_head 2 --warmup 2 --device cpu".split()
-TASK_FLAGS = dict(multihop=[], phop=["--length", "8"], addition=["--digits", "3"], sudoku=["--puzzles", "300"])
-TASK_FLAGS["composition"] = ["--entities", "12", "--relations", "3"]
-
-
-def main(argv):
-    train.run(lambda: train.main(argv))
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """Every run in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
+def read_config(folder):
+    return json.loads(Path(folder, "config.json").read_text())
 
 
-def command(*argv, **options):
-    """train.py in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, ROOT / "train.py", *argv], capture_output=True, text=True, env=environment, **options
-    )
+# ---- the recipes
 
 
-def metrics(folder):
-    return Path(folder, "metrics.jsonl").read_text()
-
-
-def same_checkpoints(one, other):
-    one, other = (torch.load(Path(folder, "checkpoint.pt"), weights_only=True) for folder in (one, other))
-
-    def equal(a, b):
-        if isinstance(a, dict):
-            return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-        if isinstance(a, list):
-            return len(a) == len(b) and all(map(equal, a, b))
-        return torch.equal(a, b) if torch.is_tensor(a) else a == b
-
-    return equal(one, other)
-
-
-@pytest.mark.parametrize("task", train.GPU)
+@pytest.mark.parametrize("task", RECIPES["gpu"])
 def test_the_recipes_for_a_gpu_run_in_miniature(task):
     small = dict(multihop=["--hops", "3"], phop=["--length", "8", "--hops", "2"], addition=["--digits", "3"])
     more = small.get(task, ["--puzzles", "60"])
@@ -69,20 +37,48 @@ def test_the_recipes_for_a_gpu_run_in_miniature(task):
 
 def test_the_sudoku_model_for_a_gpu_has_at_most_a_million_parameters():
     flags, _ = parse_flags(["--task", "sudoku", "--scale", "gpu"])
-    task = tasks.Sudoku(puzzles=60)
+    task = Sudoku(puzzles=60)
     assert flags.box == "3x3" and flags.search
     sizes = dict(n_embd=flags.n_embd, n_core=flags.n_core, n_prelude=flags.n_prelude, n_coda=flags.n_coda)
     model = LoopedGPT(Config(vocab_size=10, block_size=81, position="grid", coordinates=task.coordinates, **sizes))
     assert sum(p.numel() for p in model.parameters()) <= 1_000_000
 
 
+@pytest.mark.parametrize("scale", RECIPES)
+def test_recipes_name_only_flags_that_exist_and_win_over_the_defaults(scale):
+    assert set(RECIPES[scale]) <= set(TASKS)
+    for task, recipe in RECIPES[scale].items():
+        groups = runs.flag_groups(task, "looped", Settings)
+        assert set(recipe) <= {name for cls in groups.values() for name in runs.flag_names(cls)}
+        flags, given = parse_flags(["--task", task, "--scale", scale])
+        assert {name: getattr(flags, name) for name in recipe} == recipe and given == {"task", "scale"}
+        by_hand, _ = parse_flags(["--task", task, "--scale", scale, "--lr", "0.125"])
+        assert by_hand.lr == 0.125
+
+
+# ---- runs
+
+
+@pytest.mark.parametrize("task", TASK_FLAGS)
+def test_every_task_trains_from_the_command_line(task):
+    argv = ["--task", task, *TASK_FLAGS[task], *TINY]
+    finish(start(*argv)) if task == "sudoku" else main(argv, curve=True)  # a process of its own takes seconds to start
+    folder = Path("runs", task)
+    assert {"config.json", "metrics.jsonl", "checkpoint.pt", "curve.png"} <= {p.name for p in folder.iterdir()}
+    rows = [json.loads(line) for line in metrics(folder).splitlines()]
+    assert [row["step"] for row in rows] == [3, 6] and all(0 <= a <= 1 for a in rows[-1]["val"].values())
+    model, trained, flags = load_model(folder)
+    batch = trained.batch("test", 0, 4)
+    assert model(batch.tokens).shape == (*batch.tokens.shape, trained.vocab_size) and flags.task == task
+
+
 def test_a_run_from_before_a_flag_has_its_default():
     main(["--task", "multihop", "--hops", "2", *TINY, "--out", "run"])
-    config = json.loads(Path("run/config.json").read_text())
-    assert config.pop("pause") == 0
+    config = read_config("run")
+    assert config.pop("pause") == 0 and config.pop("model") == "looped"
     Path("run/config.json").write_text(json.dumps(config))
     _, task, flags = load_model("run")
-    assert task.pause == flags.pause == 0 and not hasattr(flags, "out")
+    assert task.pause == flags.pause == 0 and flags.model == "looped" and not hasattr(flags, "out")
 
 
 def test_snapshots_are_the_weights_that_were_judged():
@@ -98,25 +94,13 @@ def test_snapshots_are_the_weights_that_were_judged():
     assert not Path("run/snapshots").exists()  # they belonged to another run
 
 
-@pytest.mark.parametrize("task", TASK_FLAGS)
-def test_every_task_trains_from_the_command_line(task):
-    done = command("--task", task, *TASK_FLAGS[task], *TINY)
-    assert done.returncode == 0, done.stderr
-    folder = Path("runs", task)
-    assert {"config.json", "metrics.jsonl", "checkpoint.pt", "curve.png"} <= {p.name for p in folder.iterdir()}
-    rows = [json.loads(line) for line in metrics(folder).splitlines()]
-    assert [row["step"] for row in rows] == [3, 6] and all(0 <= a <= 1 for a in rows[-1]["val"].values())
-    model, trained, flags = load_model(folder)
-    batch = trained.batch("test", 0, 4)
-    assert model(batch.tokens).shape == (*batch.tokens.shape, trained.vocab_size) and flags.task == task
-
-
 @pytest.mark.parametrize(
     "extra",
     [
         ["--ema", "0.9"],
         ["--state_init", "noise", "--sampler", "poisson", "--backprop_loops", "2"],
         ["--loss", "every", "--per", "batch"],
+        ["--checkpoint_loops", "2", "--n_core", "2", "--injection", "diagonal", "--gate", "0"],
     ],
     ids=str,
 )
@@ -140,21 +124,25 @@ def test_what_was_measured_after_the_checkpoint_is_measured_again():
     assert metrics("torn") == metrics("straight")
 
 
+def test_without_a_folder_the_run_of_the_task_is_resumed():
+    main(["--task", "addition", "--digits", "3", *TINY, "--minutes", "1e-9"])
+    main(["--task", "addition", "--resume"])
+    assert torch.load("runs/addition/checkpoint.pt", weights_only=True)["step"] == 6
+
+
 def test_ctrl_c_saves_and_leaves_cleanly():
-    argv = [sys.executable, ROOT / "train.py", "--task", "multihop", *TINY, "--steps", "100000", "--out", "run"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start("--task", "multihop", *TINY, "--steps", "100000", "--out", "run")
     deadline = time.time() + 60
-    while not Path("run/checkpoint.pt").exists() and process.poll() is None and time.time() < deadline:
+    while not Path("run/config.json").exists() and process.poll() is None and time.time() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0 and "Traceback" not in errors
+    output = finish(process)
     step = torch.load("run/checkpoint.pt", weights_only=True)["step"]
-    assert f"interrupted at step {step}; continue with" in output
+    assert f"interrupted at step {step}; continue with" in output and "Traceback" not in output
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(capsys, monkeypatch):
-    monkeypatch.setattr(train, "compute_loss", explode_at(4, train.compute_loss))
+    monkeypatch.setattr(LoopedGPT, "loss", explode_at(4, LoopedGPT.loss))
     with pytest.raises(SystemExit) as stop:
         main(["--task", "multihop", *TINY, "--out", "run"])
     error = capsys.readouterr().err.splitlines()[-1]
@@ -175,100 +163,6 @@ def explode_at(step, compute_loss):
     return wrapped
 
 
-def test_a_save_that_fails_leaves_the_last_good_checkpoint(monkeypatch, capsys):
-    main(["--task", "multihop", *TINY, "--out", "run"])
-    good = Path("run/checkpoint.pt").read_bytes()
-
-    def full_disk(state, file):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(train.torch, "save", full_disk)
-    with pytest.raises(SystemExit):
-        train.save(Path("run/checkpoint.pt"), {})
-    assert "No space left" in capsys.readouterr().err
-    assert Path("run/checkpoint.pt").read_bytes() == good and not list(Path("run").glob("*unfinished*"))
-
-
-# ---- bad input: one line, exit code 2, nothing lost
-
-
-@pytest.mark.parametrize(
-    "argv, words",
-    [
-        (["--task", "chess"], "multihop"),
-        (["--depth", "3"], "--depth"),
-        (["--loops", "many"], "--loops"),
-        (["--sampler", "normal"], "poisson"),
-        (["--n_embd", "30"], "divisible"),
-        (["--n_embd", "12", "--n_head", "4", "--position", "rope"], "even"),
-        (["--loops", "0", "--sampler", "fixed"], "loops"),
-        (["--steps", "0"], "--steps"),
-        (["--lr", "-1"], "--lr"),
-        (["--lr", "nan"], "--lr"),
-        (["--hops", "0"], "hop"),
-        (["--digits", "4"], "--digits has no meaning for --task multihop"),
-        (["--task", "addition", "--digits", "0"], "digits"),
-        (["--task", "sudoku", "--box", "4x4"], "3x3"),
-        (["--task", "phop", "--position", "grid"], "grid"),
-        (["--loss", "every"], "--per batch"),
-        (["--out", "used"], "--resume"),
-        (["--out", "nowhere", "--resume"], "not the folder of a run"),
-        (["--out", "finished", "--resume", "--n_embd", "64", "--lr", "0.5"], "--lr 0.5 (there: 0.003), --n_embd 64"),
-        (["--out", "finished/config.json", "--resume"], "Not a directory"),
-        (["--out", "finished", "--resume", "--overwrite"], "choose one"),
-        (["--loss", "every", "--per", "batch", "--backprop_loops", "2"], "--backprop_loops"),
-        (["--task", "sudoku", "--curriculum"], "--curriculum"),
-        (["--task", "sudoku", "--puzzles", "3"], "at least 50"),
-        (["--task", "phop", "--hops", "40"], "length"),
-        (["--entities", "4", "--relations", "1", "--hops", "2"], "no val question"),
-        (["--out", "finished/config.json"], "cannot write"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_bad_input_gets_one_line_and_exit_code_2(argv, words, capsys):
-    Path("used").mkdir()
-    Path("used/thesis.txt").write_text("precious")
-    main(["--task", "multihop", *TINY, "--out", "finished"])
-    before = {p: p.read_bytes() for p in Path().rglob("*") if p.is_file()}
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main(argv)
-    error = capsys.readouterr().err
-    assert stop.value.code == 2 and error.count("\n") == 1 and words in error, error
-    assert all(p.read_bytes() == content for p, content in before.items())
-
-
-class Bomb:
-    def __reduce__(self):
-        return (os.mkdir, ("exploded",))
-
-
-@pytest.mark.parametrize("damage", ("missing", "truncated", "text", "pickle", "foreign"))
-def test_checkpoints_that_are_none_are_refused_and_never_executed(damage, capsys):
-    main(["--task", "multihop", *TINY, "--out", "run"])
-    path = Path("run/checkpoint.pt")
-    content = path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    elif damage == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "text":
-        path.write_text("hello")
-    elif damage == "pickle":
-        path.write_bytes(pickle.dumps(Bomb()))
-    else:
-        torch.save({"weights": torch.zeros(3), "bomb": Bomb()}, path)
-    capsys.readouterr()
-    for call in (lambda: main(["--out", "run", "--resume"]), lambda: load_model("run")):
-        with pytest.raises(SystemExit) as stop:
-            call()
-        error = capsys.readouterr().err
-        assert stop.value.code == 2 and error.count("\n") == 1 and "checkpoint" in error
-    assert metrics("run")
-    assert not Path("exploded").exists()
-
-
 def test_help_explains_every_flag_in_a_line_with_its_default(capsys):
     with pytest.raises(SystemExit):
         main(["--task", "sudoku", "--help"])
@@ -279,12 +173,28 @@ def test_help_explains_every_flag_in_a_line_with_its_default(capsys):
     assert "(default grid)" in text  # of the task that was named, not of all
 
 
+def test_the_control_is_untied_and_as_deep_as_the_most_loops():
+    main(["--task", "multihop", "--hops", "2", *TINY, "--control", "--threads", "1", "--out", "run"])
+    looped, _, _ = load_model("run")
+    control, _, flags = load_model("run/control")
+    assert not control.config.tied and len(control.core) == 2 + flags.slack
+    assert control.config.n_embd == looped.config.n_embd and control.config.norm == "pre"
+    assert (flags.sampler, flags.seed, flags.hops) == ("fixed", 0, 2)
+    shutil.rmtree("run/control")
+    main(["--control", "--threads", "1", "--resume", "--out", "run"])  # a run is finished, its control was lost: made anew
+    assert Path("run/control/checkpoint.pt").exists()
+    main(["--task", "multihop", "--seed", "1", *TINY, "--out", "run", "--overwrite"])
+    assert not Path("run/control").exists()  # it belonged to another world
+
+
 # ---- loop counts
 
 
 def loop_counts(*argv, difficulty=3, steps=40):
     flags, _ = parse_flags(["--task", "multihop", *argv])
-    return torch.cat([sample_loops(flags, torch.full((100,), difficulty), step) for step in range(steps)]).float()
+    counts = torch.cat([sample_loops(flags, torch.full((100,), difficulty), step) for step in range(steps)])
+    assert counts.max() <= most_loops(flags, difficulty)
+    return counts.float()
 
 
 def test_loop_samplers_draw_what_they_say():
@@ -299,24 +209,124 @@ def test_loop_samplers_draw_what_they_say():
     assert (batches == batches[:, :1]).all() and len(batches[:, 0].unique()) > 5
 
 
+def test_a_run_told_by_difficulty_knows_the_most_loops_of_training():
+    main(["--task", "multihop", "--hops", "3", "--lead", "1", "--slack", "2", *TINY, "--out", "run"])
+    model, task, flags = load_model("run")
+    assert read_config("run")["loops"] == flags.loops == model.config.loops == 3 + 1 + 2
+    assert train.trained_loops(flags, task) == dict(mean=4.0, largest=6)  # the mean of 1..3, + 1, + the mean of 0..2
+
+
 def test_bfloat16_truncated_reaches_every_parameter():
     flags, _ = parse_flags(["--precision", "bfloat16", "--backprop_loops", "2", "--n_prelude", "1", "--n_embd", "16"])
-    task = train.make_task(flags)
-    model, batch = train.make_model(flags, task), task.batch("train", 0, 8)
-    train.compute_loss(flags, model, batch, torch.full((8,), 6))[0].backward()
+    task = runs.make_task(flags)
+    model, batch = runs.make_model(flags, task), task.batch("train", 0, 8)
+    runs.loss_function(flags, model)(batch.tokens, batch.targets, torch.full((8,), 6))[0].backward()
     assert all(p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_the_control_is_untied_and_as_deep_as_the_longest_think():
-    done = command("--task", "multihop", "--hops", "2", *TINY, "--control", "--out", "run")
-    assert done.returncode == 0, done.stderr
-    looped, _, _ = load_model("run")
-    control, _, flags = load_model("run/control")
-    assert not control.config.tied and len(control.core) == 2 + flags.slack
-    assert control.config.n_embd == looped.config.n_embd and control.config.norm == "pre"
-    assert (flags.sampler, flags.seed, flags.hops) == ("fixed", 0, 2)
-    shutil.rmtree("run/control")
-    again = command("--control", "--resume", "--out", "run")  # a run is finished, its control was lost: made anew
-    assert again.returncode == 0 and Path("run/control/checkpoint.pt").exists(), again.stderr
-    main(["--task", "multihop", "--seed", "1", *TINY, "--out", "run", "--overwrite"])
-    assert not Path("run/control").exists()  # it belonged to another world
+# ---- a task and a model of one's own
+
+
+def test_a_model_file_brings_its_own_flags(capsys):
+    Path("steps.py").write_text(STEPS)
+    with pytest.raises(SystemExit) as stop:
+        main(["--model", "steps.py", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert stop.value.code == 0 and "the model steps.py" in text
+    assert "--rows INT loops that have a signal of their own, 100 % of them (default 32)" in text
+    assert "--strength FLOAT (default 0.5)" in text  # a field without a comment
+    assert "--told, --no-told whether the signal is added at all (default True)" in text
+    assert "--n_core INT layers inside the loop (default 1)" in text  # those of every model
+
+    own = ["--model", "steps.py", "--rows", "20", "--strength", "0.25"]
+    main(["--task", "multihop", *TINY, *own, "--ema", "0.5", "--out", "run"])
+    config = read_config("run")
+    assert (config["model"], config["rows"], config["strength"], config["told"]) == ("steps.py", 20, 0.25, True)
+    model, task, flags = load_model("run")
+    assert type(model).__name__ == "StepSignal" and type(model.config).__name__ == "StepConfig"
+    assert model.step.weight.shape == (20, 16) and model.config.strength == flags.strength == 0.25
+    batch = task.batch("test", 0, 8)
+    with torch.no_grad():  # it learned, and it is in use
+        assert (model.step.weight[:3].abs() > 0).all()
+        before = model(batch.tokens, 3)
+        model.step.weight[2] += 1
+        assert not torch.allclose(model(batch.tokens, 3), before, atol=1e-3)
+        torch.testing.assert_close(model(batch.tokens, 2), load_model("run")[0](batch.tokens, 2))
+
+    main(["--task", "multihop", *TINY, *own, "--no-told", "--out", "untold"])
+    model = load_model("untold")[0]
+    assert model.config.told is False
+    before = model(batch.tokens, 3)
+    model.step.weight.data += 1
+    assert torch.equal(model(batch.tokens, 3), before)
+
+
+def test_a_task_file_brings_its_own_flags():
+    Path("parity.py").write_text(PARITY)
+    main(["--task", "parity.py", *TINY, "--bits", "4", "--skew", "0.75", "--minutes", "1e-9", "--out", "run"])
+    main(["--resume", "--out", "run"])
+    _, task, flags = load_model("run")
+    assert type(task).__name__ == "Parity" and task.bits == flags.bits == task.block_size == 4 and task.skew == 0.75
+    assert 0.65 < (task.batch("train", 0, 500, 4).tokens == 1).float().mean() < 0.85
+    assert sorted(json.loads(metrics("run").splitlines()[-1])["val"]) == ["1", "2", "3", "4"]
+    main(["--task", "parity.py", *TINY])
+    assert Path("runs/parity/checkpoint.pt").exists()  # the folder is named after the file
+
+
+def test_files_of_ones_own_train_from_the_command_line_with_a_control_beside_them():
+    Path("parity.py").write_text(PARITY)
+    Path("steps.py").write_text(STEPS)
+    own = ["--task", "parity.py", "--model", "steps.py", "--bits", "3", "--rows", "20", "--no-told"]
+    main([*own, *TINY, "--control", "--threads", "1", "--out", "run"])
+    for folder, tied in (("run", True), ("run/control", False)):
+        model, task, flags = load_model(folder)
+        assert (task.bits, model.config.rows, model.config.told, model.config.tied) == (3, 20, False, tied)
+        assert type(model).__name__ == "StepSignal" and flags.loops == 3 + 4
+
+
+def test_a_file_may_have_the_name_of_a_module(monkeypatch):
+    import tasks
+
+    Path("tasks.py").write_text(PARITY)
+    Path("looped.py").write_text(STEPS)
+    main(["--task", "tasks.py", "--model", "looped.py", "--bits", "3", *TINY, "--out", "run"])
+    model, task, _ = load_model("run")
+    assert type(task).__name__ == "Parity" and type(model).__name__ == "StepSignal"
+    import sys
+
+    assert sys.modules["tasks"] is tasks and sys.modules["looped"].LoopedGPT is LoopedGPT
+
+
+TWO = "\n\nclass Another(LoopedGPT):\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    "flag, code, words",
+    [
+        ("--model", "x = 1\n", "file.py defines 0 subclasses of LoopedGPT; --model wants one"),
+        ("--model", STEPS + TWO, "file.py defines 2 subclasses of LoopedGPT; --model wants one"),
+        ("--model", PARITY, "defines 0 subclasses of LoopedGPT"),
+        ("--model", "from looped import LoopedGPT\n", "defines 0 subclasses"),  # what it imports is not its own
+        ("--task", STEPS, "file.py defines 0 subclasses of Task; --task wants one"),
+        ("--task", PARITY + "\n\nclass Harder(Parity):\n    pass\n", "defines 2 subclasses of Task"),
+        ("--task", None, "--task file.py is unknown; choose from multihop, composition, phop, addition, sudoku"),
+        ("--model", None, "--model file.py is unknown; choose from looped, or name a Python file"),
+        ("--model", STEPS.replace("rows: int", "steps: int").replace("config.rows", "config.steps"), "--steps"),
+        ("--task", PARITY.replace("skew", "loops"), "--loops"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_file_that_cannot_be_used_is_refused(flag, code, words, capsys):
+    if code is not None:
+        Path("file.py").write_text(code)
+    assert words in refused(lambda: main([flag, "file.py", *TINY, "--out", "run"]), capsys)
+    assert not Path("run").exists()
+
+
+def test_a_run_whose_file_is_gone_is_refused(capsys):
+    Path("gone.py").write_text(PARITY)
+    main(["--task", "gone.py", *TINY, "--out", "run"])
+    Path("gone.py").unlink()
+    del TASKS["gone.py"]  # as in a new process
+    for call in (lambda: load_model("run"), lambda: main(["--out", "run", "--resume"])):
+        assert "--task gone.py is unknown" in refused(call, capsys)

@@ -1,0 +1,1 @@
+"""One file for each phenomenon: measure, draw, say. `python analyze.py` lists them."""

@@ -1,0 +1,156 @@
+"""
+The depth.json of several runs in one picture: who still answers at several times the trained difficulty
+
+Each folder has been measured by `depth` (over its seeds); they share the task and its difficulties. The picture is a
+dot plot, a row for each folder, in groups that the command line names:
+
+    python analyze.py compare runs/recipe runs/rotary runs/alibi runs/fixed --group positions=rotary,alibi
+
+A point is the median of the seeds at the loop counts that val chose, a line reaches from the worst to the best seed.
+"""
+
+import argparse
+import json
+
+import numpy as np
+
+from analyses.common import main_of
+from figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, write
+from runs import fail
+
+MANY = True
+SHARED = ("task", "difficulty", "trained_difficulty", "examples")
+
+
+def add_flags(parser):
+    text = "a title and the names of run folders to be shown under it, TITLE=NAME,NAME; may be given several times"
+    parser.add_argument("--group", type=read_group, action="append", default=[], metavar="TITLE=NAMES", help=text)
+    text = "difficulties to show (default: those nearest to twice and to four times the hardest in training)"
+    parser.add_argument("--at", type=int, nargs="+", default=[], help=text)
+
+
+def read_group(text):
+    title, _, names = text.partition("=")
+    if not title or not names:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like TITLE=NAME,NAME")
+    return title, names.split(",")
+
+
+# -----------------------------------------------------------------------------
+# Read
+
+
+def read_depths(folders):
+    """{name of the folder: its depth.json}."""
+    found = {}
+    for folder in folders:
+        name = folder.resolve().name
+        if name in found:
+            fail(f"two of these folders are called {name}")
+        try:
+            found[name] = json.loads((folder / "depth.json").read_text())
+        except (OSError, ValueError):
+            fail(f"{folder} has no depth.json: run `analyze.py depth {folder}` first")
+        first = next(iter(found))
+        if any(found[name].get(key) != found[first].get(key) for key in SHARED):
+            fail(f"{name} and {first} differ in task or difficulties")
+    return found
+
+
+def gather(found):
+    """The numbers of compare.json: median, lowest and highest of the seeds, {name: one for each difficulty}."""
+    first = next(iter(found.values()))
+    numbers = {key: first[key] for key in (*SHARED, "unit")}
+    numbers.update(seeds={name: depth["seeds"] for name, depth in found.items()}, median={}, lowest={}, highest={})
+    for name, depth in found.items():
+        rows = np.array([run["accuracy_at_best_loops"] for run in depth["by_run"]])
+        numbers["median"][name] = np.median(rows, axis=0).round(4).tolist()
+        numbers["lowest"][name] = rows.min(axis=0).round(4).tolist()
+        numbers["highest"][name] = rows.max(axis=0).round(4).tolist()
+    return numbers
+
+
+def grouped(names, groups):
+    """{title: names}, those in no group first, under ""."""
+    chosen = [name for _, members in groups for name in members]
+    for name in chosen:
+        if name not in names or chosen.count(name) > 1:
+            fail(f"--group names {name}, which is {'in two groups' if name in names else 'not one of the folders'}")
+    return {"": [name for name in names if name not in chosen], **dict(groups)}
+
+
+def difficulties_at(numbers, at):
+    """The difficulties to show."""
+    have, top = numbers["difficulty"], numbers["trained_difficulty"]
+    if wrong := [difficulty for difficulty in at if difficulty not in have]:
+        fail(f"--at {wrong[0]} was not measured; choose from {', '.join(map(str, have))}")
+    return at or sorted({min(have, key=lambda difficulty: abs(difficulty - k * top)) for k in (2, 4)})
+
+
+# -----------------------------------------------------------------------------
+# Draw
+
+
+def draw(numbers):
+    """A panel for each difficulty; the rows of a group are sorted by the hardest of them."""
+    at = [numbers["difficulty"].index(difficulty) for difficulty in numbers["at"]]
+    rows, titles = [], {}  # rows: (height, name, color); titles: {height: text}
+    height, colors = 0, ("black", BLUE, ORANGE, GREEN, GREY)
+    for i, (title, names) in enumerate(numbers["groups"].items()):
+        if title:
+            titles[height + 0.25] = title
+            height += 1
+        for name in sorted(names, key=lambda name: [-numbers["median"][name][j] for j in reversed(at)]):
+            rows.append((height, name, colors[min(i, len(colors) - 1)]))
+            height += 1
+    size = (WIDTH, 1.3 + 0.3 * height)
+    figure, axes = plt.subplots(1, len(at), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    for axis, j in zip(axes[0], at):
+        for y, name, color in rows:
+            axis.axhline(y, color="#e5e5e5", lw=0.8, zorder=0)
+            low, middle, high = (numbers[key][name][j] for key in ("lowest", "median", "highest"))
+            axis.plot([low, high], [y, y], color=color, lw=3, alpha=0.4, solid_capstyle="butt")
+            axis.plot(middle, y, "o", color=color, ms=8)
+        beyond = numbers["difficulty"][j] / numbers["trained_difficulty"]
+        axis.set_title(f"{numbers['difficulty'][j]} {numbers['unit']}, {beyond:.3g} times the trained")
+        axis.set(xlim=(-0.03, 1.03), xlabel="accuracy (test)")
+        axis.tick_params(axis="y", length=0)
+        axis.spines["left"].set_visible(False)
+    ticks = {y: name.replace("_", " ") for y, name, _ in rows} | titles
+    axes[0, 0].set_yticks(list(ticks), list(ticks.values()))
+    for label, y in zip(axes[0, 0].get_yticklabels(), ticks):
+        label.set_weight("bold" if y in titles else "normal")
+    axes[0, 0].set_ylim(height - 0.4, -0.6)
+    figure.suptitle(title_of(numbers, at[-1]), size=12)
+    return figure
+
+
+def title_of(numbers, j):
+    """The best two at the j-th difficulty, and what is left for the others."""
+    ranked = sorted(numbers["median"], key=lambda name: -numbers["median"][name][j])
+    parts = [f"{name.replace('_', ' ')} {numbers['median'][name][j]:.2f}" for name in ranked[:2]]
+    if len(ranked) > 2:
+        parts.append(f"the others at most {numbers['median'][ranked[2]][j]:.2f}")
+    counts = "/".join(map(str, sorted({len(seeds) for seeds in numbers["seeds"].values()})))
+    basis = f"median and range of {counts} seeds" if counts != "1" else "1 seed"
+    task = f"{numbers['task']}, trained to {numbers['trained_difficulty']} {numbers['unit']}"
+    return f"right at {numbers['difficulty'][j]} {numbers['unit']}: {', '.join(parts)}\n{task} ({basis})"
+
+
+# -----------------------------------------------------------------------------
+# Say
+
+
+def main(runs, args):
+    found = read_depths(runs)
+    numbers = gather(found)
+    numbers["groups"] = grouped(list(found), args.group)
+    numbers["at"] = difficulties_at(numbers, args.at)
+    print(f"\n{numbers['unit']:>16}  " + "  ".join(f"{difficulty:>5}" for difficulty in numbers["difficulty"]))
+    for name, median in numbers["median"].items():
+        print(f"{name:>16}  " + "  ".join(f"{accuracy:.3f}" for accuracy in median))
+    write(runs[0], "compare", draw(numbers), numbers)
+
+
+if __name__ == "__main__":
+    main_of("compare")

@@ -1,0 +1,174 @@
+"""
+Parameters, FLOPs, milliseconds and memory over loops, against an untied stack
+
+A looped model of n loops is compared with the untied stack of n times the layers, which cost builds itself. They share
+what is computed (FLOPs, time, activations kept for the backward pass) and differ in what is stored: parameters. It also
+measures how much of the time of all loops `solve` needs, which lets every question stop on its own.
+"""
+
+import dataclasses
+import time
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from analyses.common import main_of
+from fast import speed_up
+from figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
+from runs import fail, loss_function
+from train import load_model
+
+MANY = False
+LOOPS = (1, 2, 4, 8, 16, 32)
+
+
+def add_flags(parser):
+    pass
+
+
+# -----------------------------------------------------------------------------
+# measure
+
+
+def race(jobs, repeats=7):
+    """Milliseconds {name: median} of some functions, called in turns, so that a slow minute is everybody's."""
+    times = {name: [] for name in jobs}
+    for repeat in range(repeats + 1):
+        for name, job in jobs.items():
+            began = time.perf_counter()
+            job()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if repeat:  # the first is for warming up
+                times[name].append(1000 * (time.perf_counter() - began))
+    return {name: sorted(each)[len(each) // 2] for name, each in times.items()}
+
+
+def kept_bytes(model, work):
+    """Bytes that autograd keeps for the backward pass of work(), each storage once, parameters apart."""
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = work()  # noqa: F841 (alive until the sum is made, or storages would be used again)
+    return sum(kept.values()) - sum(p.nbytes for p in model.parameters() if p.untyped_storage().data_ptr() in kept)
+
+
+def count_flops(work):
+    """Multiplications and additions of matrix products."""
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention would hide its products from the counter
+        work()
+    return counter.get_total_flops()
+
+
+def forward_of(model, tokens, loops):
+    def forward():
+        with torch.no_grad():
+            model(tokens, loops)
+
+    return forward
+
+
+def measure_cost(models, flags, batch, n):
+    """A row of numbers for each of the models {name: model}, which loop n times; timed in turns."""
+    counts, jobs, losses = torch.full((len(batch.tokens),), n), {}, {}
+    for name, model in models.items():
+        loss = loss_function(flags, model)
+        losses[name] = lambda loss=loss: loss(batch.tokens, batch.targets, counts)[0]
+        jobs[name, "forward"] = forward_of(model, batch.tokens, n)
+        jobs[name, "training"] = lambda name=name: losses[name]().backward()
+    times, rows = race(jobs, 5), {}
+    for name, model in models.items():
+        rows[name] = dict(
+            parameters=sum(p.numel() for p in model.parameters()),
+            flops=count_flops(jobs[name, "forward"]),
+            memory=kept_bytes(model, losses[name]),
+            forward_ms=times[name, "forward"],
+            training_ms=times[name, "training"],
+        )
+    return rows
+
+
+def measure_solve(model, task, size=256):
+    """How much of the time of all loops `solve` takes, beside the share of the loops that its sequences use."""
+    tokens = task.batch("val", 0, size, None).tokens
+    most = 64 if model.config.tied else model.config.loops
+    used = model.solve(tokens, max_loops=most)[1].float().mean().item()
+    jobs = dict(solve=lambda: model.solve(tokens, max_loops=most), all=lambda: model.solve(tokens, "fixed", None, most))
+    times = race(jobs, 5)
+    return dict(
+        batch=size,
+        max_loops=most,
+        mean_loops=used,
+        share_of_loops=used / most,
+        share_of_time=times["solve"] / times["all"],
+    )
+
+
+# -----------------------------------------------------------------------------
+# draw
+
+
+def draw_cost(numbers):
+    """Four curves over loops, looped and untied."""
+    loops = numbers["loops"]
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6), layout="constrained")
+    panels = {
+        "parameters": ("Parameters", "thousands", 1e3),
+        "flops": ("A forward pass", "GFLOPs", 1e9),
+        "training_ms": ("A training step", "milliseconds", 1),
+        "memory": ("Activations kept for it", "megabytes", 1e6),
+    }
+    for axis, (key, (title, label, unit)) in zip(axes.flat, panels.items()):
+        looped, untied = ([row[key] / unit for row in numbers[kind]] for kind in ("looped", "untied"))
+        axis.plot(loops, looped, "o-", color=BLUE, lw=3.5, ms=7)
+        axis.plot(loops, untied, "^:", color=ORANGE, lw=2)
+        axis.set(xlabel="loops", ylabel=label, xscale="log", yscale="log")
+        axis.set_xticks(loops, loops)
+        axis.set_xticks([], minor=True)
+        axis.set_title(title)
+        axis.autoscale_view()  # label_ends wants the final limits
+        label_ends(axis, [(looped[-1], "looped", BLUE), (untied[-1], "untied", ORANGE)], gap=0.1)
+    few, many = numbers["looped"][-1]["parameters"], numbers["untied"][-1]["parameters"]
+    longer = numbers["looped"][-1]["training_ms"] / numbers["untied"][-1]["training_ms"]
+    title = f"{loops[-1]} loops take {longer:.2f} of the time of {loops[-1]} times the layers, with "
+    title += f"{many / few:.0f} times fewer parameters"
+    size = "{} x {} tokens".format(*numbers["batch"])
+    figure.suptitle(f"{title}\n({numbers.get('task', 'one run')}, {size}, {seeds_text(numbers['seeds'])})")
+    return figure
+
+
+# -----------------------------------------------------------------------------
+# say
+
+
+def main(runs, args):
+    model, task, flags = load_model(runs[0], args.device)
+    if not flags.tied:
+        fail(f"{runs[0]} is an untied run; name the looped one, cost builds the untied stacks itself")
+    batch = task.batch("val", 0, flags.batch, task.max_difficulty if task.grows else None)
+    numbers = dict(task=flags.task, loops=list(LOOPS), batch=list(batch.tokens.shape), seeds=[flags.seed])
+    numbers.update(looped=[], untied=[])
+    print(f"\nbatch {flags.batch} x {batch.tokens.shape[1]} tokens")
+    print("loops         parameters    MFLOPs  forward ms  training ms  kept MB")
+    for n in tqdm(LOOPS, desc="cost", leave=False):
+        untied = type(model)(dataclasses.replace(model.config, tied=False, loops=n)).to(batch.tokens.device)
+        for name, row in measure_cost(dict(looped=model, untied=speed_up(untied)), flags, batch, n).items():
+            numbers[name].append(row)
+            text = f"{n:>5} {name} {row['parameters']:>12,} {row['flops'] / 1e6:>9,.0f}"
+            text += f" {row['forward_ms']:>11.1f} {row['training_ms']:>12.1f} {row['memory'] / 1e6:>8.1f}"
+            tqdm.write(text)
+    saved = numbers["solve"] = measure_solve(model, task)
+    text = "solve: {mean_loops:.1f} of {max_loops} loops on average ({share_of_loops:.2f}) in {share_of_time:.2f}"
+    print(text.format(**saved), f"of the time of all loops, batch {saved['batch']}")
+    write(runs[0], "cost", draw_cost(numbers), numbers)
+
+
+if __name__ == "__main__":
+    main_of("cost")

@@ -1,0 +1,199 @@
+"""
+composition: memorising, composing, composing facts only ever seen alone; lens.png: where it happens
+
+The three phases of grokking (Wang et al. 2024, Kohli et al. 2026). A model first memorises the compositions it is
+shown; long after, it composes pairs of facts that it has not seen together (held out, in distribution: ID); last, if
+ever, facts that it has only seen alone, never in a composition (out of distribution: OOD). A phase begins where the
+accuracy on its questions reaches 0.9 and stays there for two evaluations.
+
+Runs of different kinds may be given, each with any number of seeds: the first picture compares them. For looped runs
+with snapshots, lens.png looks at the states at the end of each phase (analyses/lens.py).
+"""
+
+import json
+import sys
+import textwrap
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from analyses.common import check_seeds, kind_of, main_of
+from analyses.lens import SHARES, draw_lens, measure_lens, measure_patching, say_lens, two_hops
+from checks import load_tensors
+from figures import BLUE, GREY, ORANGE, WIDTH, plt, seeds_text, write
+from runs import fail
+from tasks import Composition
+from train import load_model, trained_loops
+
+MANY = True
+PHASES = {  # split: what a model does that has reached 0.9 there, and the colour
+    "train": ("memorised", GREY),
+    "val": ("composes held-out pairs (ID)", BLUE),
+    "alone": ("composes facts seen alone (OOD)", ORANGE),
+}
+
+
+def add_flags(parser):
+    pass
+
+
+# -----------------------------------------------------------------------------
+# measure
+
+
+def measure_phases(folder, model, task, flags):
+    """One run: its curves of accuracy, the step at which each reached 0.9 and stayed, and the accuracy at the end."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    if not rows:
+        fail(f"{folder} stopped before its first evaluation")
+    found = dict(run=folder.name, kind=kind_of(flags), seed=flags.seed, steps=[row["step"] for row in rows])
+    found["questions"] = {split: len(task.listed[split, 2]) for split in (*PHASES, "test")}
+    found["curves"] = {split: [row[split]["2"] for row in rows] for split in PHASES}
+    found["reached"] = {split: lasting(found["steps"], curve) for split, curve in found["curves"].items()}
+    found["loops"] = trained_loops(flags, task)["largest"]
+    found["end"] = {split: accuracy_on(model, task, split, found["loops"]) for split in ("test", "alone")}
+    return found
+
+
+@torch.no_grad()
+def accuracy_on(model, task, split, loops):
+    batch = two_hops(task, split)
+    return task.check(batch, model(batch.tokens, loops).argmax(-1)).float().mean().item()
+
+
+def lasting(steps, curve):
+    """The first of two evaluations in a row at 0.9 or more, None if there are none: one alone may be luck."""
+    for step, here, following in zip(steps, curve, curve[1:]):
+        if min(here, following) >= 0.9:
+            return step
+    return None
+
+
+def ends_of_phases(found):
+    """The last evaluation of each phase that the run went through, {name: step}."""
+    starts = [found["reached"][split] for split in PHASES]
+    ends = {}
+    for (name, _), start, following in zip(PHASES.values(), starts, [*starts[1:], None]):
+        during = [step for step in found["steps"] if start and start <= step and (not following or step < following)]
+        if during:
+            ends[name] = during[-1]
+    return ends
+
+
+def look_inside(folder, model, task, found, device):
+    """A looped run: patching at its end, and the lens on its snapshots at the end of each phase."""
+    loops = found["loops"]
+    look = dict(kind=found["kind"], seed=found["seed"], lens={})
+    look["patched"] = {share: measure_patching(model, task, "alone", loops, share) for share in SHARES}
+    for name, step in ends_of_phases(found).items():
+        snapshot = folder / "snapshots" / f"{step:06d}.pt"
+        if snapshot.exists():
+            model.load_state_dict(load_tensors(snapshot, device))
+            look["lens"][name] = {split: measure_lens(model, task, split, loops) for split in ("val", "alone")}
+    return look
+
+
+# -----------------------------------------------------------------------------
+# draw
+
+
+def draw_phases(runs):
+    """Large: the kind of model that composes best in the end. Below it the other kinds, small."""
+    kinds = {}
+    for found in runs:
+        kinds.setdefault((found["kind"], found["steps"][-1]), []).append(found)
+    kinds = dict(sorted(kinds.items(), key=lambda item: -median_end(item[1], "alone")))
+    (best, members), *others = ((kind, members) for (kind, _), members in kinds.items())
+    figure = plt.figure(figsize=(WIDTH, 6.6 if others else 4.2), layout="constrained")
+    rows = figure.subfigures(2, 1, height_ratios=(3.4, 2.4)) if others else [figure]
+    large = rows[0].subplots()
+    draw_curves(large, members)
+    large.set_title(f"{best}: ID {median_end(members, 'test'):.2f}, OOD {median_end(members, 'alone'):.2f} in the end")
+    large.set(xlabel="step", ylabel="accuracy on two-hop questions")
+    for (name, color), start in zip(PHASES.values(), starts_of(members)):
+        label = f"{name}, from step {start:,.0f}" if np.isfinite(start) else f"{name}: not reached"
+        large.plot([], color=color, lw=2.2, label=label)
+    large.legend(loc="best")
+    large.set_xlim(0, members[0]["steps"][-1])
+    if others:
+        axes = rows[1].subplots(1, len(others), sharex=True, sharey=True, squeeze=False)[0]
+        for axis, (kind, members) in zip(axes, others):
+            draw_curves(axis, members)
+            end = f"ID {median_end(members, 'test'):.2f}, OOD {median_end(members, 'alone'):.2f}"
+            axis.set_title(f"{textwrap.fill(kind, 24, break_on_hyphens=False)}\n{end}", size=9.5)
+        axes[0].set(ylabel="accuracy", xlim=(0, max(members[0]["steps"][-1] for members in kinds.values())))
+        rows[1].supxlabel("step (bold: the median of the seeds)", size=10)
+    figure.suptitle(title_of(kinds))
+    return figure
+
+
+def draw_curves(axis, members):
+    """Accuracy over steps, thin for a seed, bold for the median; the phases, by their median start, are shaded."""
+    steps = members[0]["steps"]
+    for split, (_, color) in PHASES.items():
+        curves = [found["curves"][split] for found in members]
+        axis.plot(steps, np.transpose(curves), color=color, lw=0.7, alpha=0.4)
+        axis.plot(steps, np.median(curves, axis=0), color=color, lw=2.2)
+    starts = starts_of(members)
+    for start, end, (_, color) in zip(starts, [*starts[1:], np.inf], PHASES.values()):
+        if start < min(end, steps[-1]):
+            axis.axvspan(start, min(end, steps[-1]), color=color, alpha=0.13, lw=0)
+    axis.set(ylim=(-0.03, 1.03))
+
+
+def starts_of(members):
+    """The median step at which each phase began, infinite where most seeds did not reach it."""
+    return [np.median([found["reached"][split] or np.inf for found in members]) for split in PHASES]
+
+
+def median_end(members, split):
+    return np.median([found["end"][split] for found in members])
+
+
+def title_of(kinds):
+    """Who composes even facts that were only ever seen alone (OOD 0.9 in the end)?"""
+    able = [kind for (kind, _), members in kinds.items() if median_end(members, "alone") >= 0.9]
+    seeds = sorted({len(members) for members in kinds.values()})
+    seeds = seeds_text(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    if not able:
+        return f"No third phase: facts only ever seen alone are not composed here ({seeds})"
+    names = " and ".join(f"“{kind}”" for kind in able)
+    only = f"; only {names} gets through all" if len(able) < len(kinds) else f": {names}"
+    return f"Grokking in three phases{only} ({seeds})"
+
+
+# -----------------------------------------------------------------------------
+# say
+
+
+def main(runs, args):
+    all_found, looks, members = [], [], {}
+    for folder in tqdm(runs, desc="phases", leave=False):
+        model, task, flags = load_model(folder, args.device)
+        if not isinstance(task, Composition):
+            fail(f"{folder} is no run of --task composition")
+        found = measure_phases(folder, model, task, flags)
+        all_found.append(found)
+        members.setdefault((found["kind"], found["steps"][-1]), []).append((flags, found))
+        if flags.tied and found["loops"] > 1:
+            looks.append(look_inside(folder, model, task, found, args.device))
+    for same_kind in members.values():
+        check_seeds([flags for flags, _ in same_kind])
+    print(f"\n{'':<42} {'seed':>4}   step of accuracy 0.9: train, ID, OOD   at the end: ID (test), OOD")
+    for kind, steps in members:
+        for _, found in members[kind, steps]:
+            reached = "  ".join(f"{step or f'>{steps}':>6}" for step in found["reached"].values())
+            end = f"{found['end']['test']:.3f}, {found['end']['alone']:.3f}"
+            print(f"{kind:<42} {found['seed']:>4}   {reached:>36}   {end:>26}")
+    write(runs[0], "phases", draw_phases(all_found), dict(runs=all_found))
+    looks = [look for look in looks if look["lens"]]
+    if looks:
+        say_lens(looks)
+        write(runs[0], "lens", draw_lens(looks), dict(runs=looks))
+    else:
+        print("no lens.png: that takes a looped run with --snapshots that reached a phase", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main_of("phases")

@@ -1,0 +1,41 @@
+"""Tiny runs of every task, made once, and `run`, which calls the front door as the command line would."""
+
+import sys
+
+import pytest
+
+import analyze
+import train
+
+TINY = "--steps 2 --batch 8 --eval_size 8 --n_embd 16 --n_head 2 --device cpu".split()
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """A folder with the runs hops (and hops/control), other (another seed of hops), digits, facts, letters, boards."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def train_tiny(name, task, *flags):
+        train.main(["--task", task, *TINY, *flags, "--out", str(folder / name)])
+
+    train_tiny("hops", "multihop", "--hops", "2")
+    train_tiny("hops/control", "multihop", "--hops", "2", "--no-tied", "--sampler", "fixed", "--loops", "6")
+    train_tiny("other", "multihop", "--hops", "2", "--seed", "1")
+    train_tiny("digits", "addition", "--digits", "3")
+    train_tiny("letters", "phop", "--hops", "2", "--length", "20")
+    small = ["--entities", "12", "--relations", "3", "--eval_every", "1", "--snapshots"]
+    train_tiny("facts", "composition", *small)
+    train_tiny("boards", "sudoku", "--puzzles", "500", "--banks", str(folder / "banks"))
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """run("depth", folder, "--loops", 9) is `python analyze.py depth FOLDER --loops 9 --device cpu`."""
+
+    def call(what, *argv):
+        device = [] if "--device" in argv else ["--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", ["analyze.py", what, *map(str, argv), *device])
+        analyze.main()
+
+    return call

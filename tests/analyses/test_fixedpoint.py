@@ -1,0 +1,73 @@
+"""Movement, rest and path independence, against a direct computation."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from analyses.fixedpoint import auroc, draw_fixedpoint, first_loop, layered
+from analyses.fixedpoint_more import draw_more
+from looped import Config, LoopedGPT
+from train import load_model
+
+
+@pytest.mark.parametrize("name", ("hops", "digits", "boards", "facts"))
+def test_fixedpoint_on_every_kind_of_task(runs, run, name, capsys):
+    run("fixedpoint", runs / name, "--loops", 12, "--examples", 16, "--factor", 2)
+    numbers = json.loads((runs / name / "fixedpoint.json").read_text())
+    model, task, _ = load_model(runs / name)
+    row = numbers["by_difficulty"][0]
+    h = model.trajectory(task.batch("test", 0, 4, row["difficulty"]).tokens, 12)
+    moved = (h[5] - h[4]).flatten(1).norm(dim=1) / h[5].flatten(1).norm(dim=1)
+    assert row["movement"][4] == pytest.approx(moved.median().item(), rel=1e-4)
+    assert len(numbers["auroc"]) == 12 and numbers["distance"][0][-1] == pytest.approx(0, abs=1e-6)
+    assert numbers["size"][0] == pytest.approx(1, abs=0.1)
+    assert "cosine to the usual end" in capsys.readouterr().out
+    assert (runs / name / "fixedpoint.png").exists() and (runs / name / "fixedpoint_more.png").exists()
+    draw_fixedpoint(numbers), draw_more(numbers)  # the JSON holds all that the pictures show
+
+
+@torch.no_grad()
+def test_fixedpoint_starts_again_from_where_another_question_ended(runs, run):
+    run("fixedpoint", runs / "hops", "--loops", 7, "--examples", 16, "--factor", 1)
+    numbers = json.loads((runs / "hops/fixedpoint.json").read_text())
+    model, task, _ = load_model(runs / "hops")
+    right = []
+    for difficulty in (1, 2):
+        batch = task.batch("test", 0, 4, difficulty)
+        _, e, where = model.begin(batch.tokens)
+        h = model.think(batch.tokens, 7).roll(1, 0)
+        for t in range(7):
+            h = model.loop(h, e, t, where)
+        right += task.check(batch, model.readout(h).argmax(-1)).tolist()
+    assert numbers["right_from_another's end"] == pytest.approx(sum(right) / 8)
+
+
+def test_layers_seen_by_hooks_are_the_layers_of_the_loop():
+    torch.manual_seed(0)
+    model = LoopedGPT(Config(vocab_size=9, block_size=6, n_embd=16, n_head=2, n_core=3, n_prelude=1))
+    tokens = torch.randint(9, (2, 6))
+    states, layers = layered(model, tokens, 4)
+    assert torch.equal(layers[:, -1], states[1:]) and torch.equal(states, model.trajectory(tokens, 4))
+    _, e, where = model.begin(tokens)
+    assert torch.equal(layers[2, 0], model.core[0](model.inject(states[2], e), where))
+    assert not model.core[0]._forward_hooks
+
+
+def test_auroc_counts_pairs():
+    generator = torch.Generator().manual_seed(0)
+    score = torch.randint(6, (40,), generator=generator).float()  # with ties
+    label = torch.rand(40, generator=generator) < 0.4
+    pairs = [(a > b) + 0.5 * (a == b) for a in score[label].tolist() for b in score[~label].tolist()]
+    assert auroc(score, label) == pytest.approx(sum(pairs) / len(pairs))
+    assert math.isnan(auroc(score, torch.ones(40, dtype=torch.bool)))
+    group = torch.randint(3, (40,), generator=generator)
+    rows = list(zip(score.tolist(), label.tolist(), group.tolist()))
+    pairs = [(a > b) + 0.5 * (a == b) for a, x, i in rows for b, y, j in rows if x and not y and i == j]
+    assert auroc(score, label, group) == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_the_first_loop_is_the_one_from_which_it_holds_to_the_end():
+    holds = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 0]]).bool()
+    assert first_loop(holds).tolist() == [1, 3, 2, 4]

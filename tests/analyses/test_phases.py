@@ -1,0 +1,109 @@
+"""The phases of grokking, the logit lens and activation patching, on a tiny world."""
+
+import json
+
+import pytest
+import torch
+
+from analyses.lens import draw_lens, measure_lens, measure_patching
+from analyses.phases import PHASES, accuracy_on, draw_phases, ends_of_phases, lasting
+from train import load_model
+
+
+def test_phases_reads_the_curves_and_the_end(runs, run):
+    run("phases", runs / "facts")
+    (found,) = json.loads((runs / "facts/phases.json").read_text())["runs"]
+    rows = [json.loads(line) for line in (runs / "facts/metrics.jsonl").read_text().splitlines()]
+    assert found["curves"]["alone"] == [row["alone"]["2"] for row in rows] and found["loops"] == 4
+    model, task, _ = load_model(runs / "facts")
+    batch = task.batch("alone", 0, len(task.listed["alone", 2]), 2)
+    right = task.check(batch, model(batch.tokens, 4).argmax(-1)).float().mean().item()
+    assert found["end"]["alone"] == accuracy_on(model, task, "alone", 4) == pytest.approx(right)
+    assert (runs / "facts/phases.png").stat().st_size > 10_000
+
+
+def test_phases_of_an_untied_run_read_each_of_its_layers(runs, run, tmp_path):
+    import train
+
+    small = "--task composition --entities 12 --relations 3 --steps 2 --batch 8 --eval_size 8 --n_embd 16 --n_head 2"
+    train.main([*small.split(), "--device", "cpu", "--no-tied", "--loops", "4", "--out", str(tmp_path / "untied")])
+    run("phases", tmp_path / "untied", runs / "facts")
+    untied, looped = json.loads((tmp_path / "untied/phases.json").read_text())["runs"]
+    assert untied["kind"].startswith("4 layers") and looped["kind"].startswith("looped")
+    assert untied["loops"] == 4 and not (tmp_path / "untied/lens.json").exists()
+
+
+def test_the_lens_reads_the_states(runs):
+    model, task, _ = load_model(runs / "facts")
+    batch = task.batch("alone", 0, len(task.listed["alone", 2]), 2)
+    with torch.no_grad():
+        (bridge_1, bridge_2, answer), cosine = measure_lens(model, task, "alone", 4)
+        h = model.think(batch.tokens, 3)
+        read = model.readout(h).argmax(-1)
+    bridges = [task.facts[r - 12, e].item() for e, r, _ in batch.tokens.tolist()]
+    answers = [task.facts[r - 12, b].item() for b, (_, _, r) in zip(bridges, batch.tokens.tolist())]
+    count = len(bridges)
+    assert bridge_1[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 1].tolist(), bridges)) / count)
+    assert bridge_2[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 2].tolist(), bridges)) / count)
+    assert answer[3] == pytest.approx(sum(a == b for a, b in zip(read[:, 2].tolist(), answers)) / count)
+    embeddings = model.embed.weight[torch.tensor(bridges)]  # as given, they are normalised by the prelude
+    embeddings = embeddings / embeddings.pow(2).mean(1, keepdim=True).sqrt() * model.prelude_norm.weight
+    expected = (h[:, 1] * embeddings).sum(1) / h[:, 1].norm(dim=1) / embeddings.norm(dim=1)
+    assert cosine[3] == pytest.approx(expected.mean().item(), abs=1e-5)
+
+
+@torch.no_grad()
+def test_patching_replaces_the_state_behind_the_first_hop(runs):
+    model, task, _ = load_model(runs / "facts")
+    batch = task.batch("alone", 0, len(task.listed["alone", 2]), 2)
+    right = task.check(batch, model(batch.tokens, 4).argmax(-1)).float().mean().item()
+    assert measure_patching(model, task, "alone", 4, 0) == pytest.approx(right)
+    h, e, where = model.begin(batch.tokens)  # all of the state replaced: loop 2 meets what a one-hop question shows it
+    h = model.loop(h, e, 0, where)
+    found = model.readout(h)[:, 1, :12].argmax(-1)
+    as_given = model.prelude_norm(model.embed(found))
+    h[:, 1] = as_given / as_given.norm(dim=1, keepdim=True) * h[:, 1].norm(dim=1, keepdim=True)
+    for t in (1, 2, 3):
+        h = model.loop(h, e, t, where)
+    expected = task.check(batch, model.readout(h).argmax(-1)).float().mean().item()
+    assert measure_patching(model, task, "alone", 4, 1) == pytest.approx(expected)
+
+
+def test_the_lens_is_drawn_for_the_first_seed_of_each_kind(tmp_path):
+    names = [name for name, _ in PHASES.values()]
+
+    def look(kind, seed, name, share):
+        table = [[0.0, 0.5, share]] * 3
+        lens = {name: dict(val=(table, [0, 0.1, 0.9]), alone=(table, [0, 0, share]))}
+        return dict(kind=kind, seed=seed, lens=lens, patched={0: 0.1, 1: share})
+
+    looks = [look("looped", 0, names[0], 0.97), look("looped", 1, names[1], 0.98), look("plain", 0, names[2], 0.99)]
+    figure = draw_lens(looks)
+    rows = [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()]
+    assert len(figure.axes) == 8 and rows[0].startswith("looped") and rows[1].startswith("plain")
+    texts = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert "0.97" in texts and "0.99" in texts and "0.98" not in texts  # the lens: of the first seed alone
+    figure.savefig(tmp_path / "lens.png")
+
+
+def test_the_kind_that_composes_best_is_drawn_large():
+    def found(kind, seed, end):
+        curves = dict(train=[0.5, 1.0], val=[0.1, 0.9], alone=[0.0, end])
+        reached = dict(train=20, val=None, alone=None)
+        return dict(kind=kind, seed=seed, steps=[10, 20], curves=curves, reached=reached, end=dict(test=1.0, alone=end))
+
+    figure = draw_phases([found("plain", 0, 0.2), found("good", 0, 0.95), found("good", 1, 0.97)])
+    large, small = figure.axes
+    assert large.get_title().startswith("good: ID 1.00, OOD 0.96") and small.get_title().startswith("plain")
+    assert "only “good”" in figure.get_suptitle() and "1 to 2 seeds" in figure.get_suptitle()
+
+
+def test_a_level_is_reached_where_it_lasts():
+    assert lasting([1, 2, 3, 4], [0.95, 0.5, 0.9, 0.95]) == 3
+    assert lasting([1, 2, 3], [0.1, 0.5, 0.95]) is None
+
+
+def test_the_end_of_a_phase_is_the_last_evaluation_before_the_next_begins():
+    found = dict(steps=[10, 20, 30, 40], reached=dict(train=10, val=30, alone=None))
+    assert list(ends_of_phases(found).values()) == [20, 40]
+    assert ends_of_phases(dict(steps=[10], reached=dict(train=None, val=None, alone=None))) == {}

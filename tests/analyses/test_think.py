@@ -1,0 +1,31 @@
+"""think: what is shown, against the model asked directly."""
+
+import json
+
+import pytest
+
+from train import load_model
+
+
+@pytest.mark.parametrize("name", ("hops", "digits", "letters", "boards", "facts", "hops/control"))
+def test_think_shows_the_answer_after_each_loop(runs, run, name, capsys):
+    run("think", runs / name)
+    numbers = json.loads((runs / name / "think.json").read_text())
+    model, task, _ = load_model(runs / name)
+    for example in numbers["examples"]:
+        batch = task.batch("test", 0, 1, example["difficulty"])
+        assert example["question"] == task.show(batch.tokens[0])
+        for loops, text in enumerate(example["after_loop"], 1):
+            prediction = model(batch.tokens, loops).argmax(-1)
+            assert text == task.show(batch.tokens[0], prediction[0])
+            assert example["right"][loops - 1] == task.check(batch, prediction).item()
+    assert (runs / name / "think.png").stat().st_size > 10_000 and capsys.readouterr().out
+
+
+def test_think_shows_as_many_loops_as_asked_for(runs, run):
+    run("think", runs / "hops")
+    lengths = [len(each["right"]) for each in json.loads((runs / "hops/think.json").read_text())["examples"]]
+    assert lengths == [1 + 4, 2 + 4, 4 + 4]  # difficulty + the slack of training
+    run("think", runs / "hops", "--loops", 3)
+    lengths = [len(each["right"]) for each in json.loads((runs / "hops/think.json").read_text())["examples"]]
+    assert lengths == [3, 3, 3]

@@ -1,0 +1,180 @@
+"""What several tests share: small models, small runs, and a look at what a run left behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import runs
+import train
+from looped import Config, LoopedGPT
+from tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+VOCAB, B, T = 11, 5, 7
+TEXT_POSITIONS = ("none", "rope", "alibi", "relative")
+BOARD = tuple((cell // 3, cell % 3) for cell in range(6))  # (row, column) of two rows of three cells
+
+# ---- models
+
+
+def build(seed=0, model=LoopedGPT, config=Config, **changes):
+    """A small model with parameters far from their start, so that no gain or bias hides at 1 or 0."""
+    torch.manual_seed(seed)
+    settings = dict(vocab_size=VOCAB, block_size=16, n_embd=16, n_head=2, loops=4)
+    built = model(config(**{**settings, **changes}))
+    with torch.no_grad():
+        for p in built.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return built
+
+
+def tokens(seed=1, rows=B, length=T):
+    return torch.randint(VOCAB, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def gradients(model, loss):
+    """The gradient of every parameter; there is none that the loss does not depend on."""
+    model.zero_grad()
+    loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+def make_task(name, banks, seed=0):
+    return TASKS[name](seed=seed, **(dict(puzzles=600, banks=str(banks)) if name == "sudoku" else {}))
+
+
+# ---- runs
+
+TINY = "--steps 6 --batch 8 --eval_every 3 --eval_size 8 --n_embd 16 --n_head 2 --warmup 2 --device cpu".split()
+TASK_FLAGS = {
+    "multihop": [],
+    "composition": ["--entities", "12", "--relations", "3"],
+    "phop": ["--length", "8"],
+    "addition": ["--digits", "3"],
+    "sudoku": ["--puzzles", "300"],
+}
+
+
+def main(argv, curve=False):
+    """train.py in this process, refusals included; without its picture, which takes longer than the steps."""
+    draw_curve = runs.draw_curve
+    runs.draw_curve = draw_curve if curve else lambda folder: None
+    try:
+        runs.run_main(lambda: train.main(argv))
+    finally:
+        runs.draw_curve = draw_curve
+
+
+def start(*argv, code=None):
+    """train.py, or code in its place, in a process of its own that goes on."""
+    program = ["-c", code] if code else [ROOT / "train.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, *program, *argv], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process):
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def refused(call, capsys, code=2):
+    """The one line with which a call ends the program."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        call()
+    error = capsys.readouterr().err
+    assert stop.value.code == code and error.count("\n") == 1 and ": error: " in error, error
+    return error
+
+
+def metrics(folder):
+    return Path(folder, "metrics.jsonl").read_text()
+
+
+def same_checkpoints(one, other):
+    one, other = (torch.load(Path(folder, "checkpoint.pt"), weights_only=True) for folder in (one, other))
+
+    def equal(a, b):
+        if isinstance(a, dict):
+            return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+        if isinstance(a, list):
+            return len(a) == len(b) and all(map(equal, a, b))
+        return torch.equal(a, b) if torch.is_tensor(a) else a == b
+
+    return equal(one, other)
+
+
+# ---- what a student writes
+
+PARITY = """
+from dataclasses import dataclass
+
+import torch
+
+from tasks import IGNORE, Task
+
+
+@dataclass
+class Parity(Task):
+    bits: int = 6  # bits of the longest question
+    skew: float = 0.5
+
+    unit = "bits"
+
+    def __post_init__(self):
+        self.max_difficulty = self.block_size = self.bits
+        self.vocab_size = 3  # 0, 1 and padding
+
+    def question(self, generator, difficulty):
+        shape = (len(difficulty), max(self.max_difficulty, int(difficulty.max())))
+        bits = (torch.rand(shape, generator=generator) < self.skew).long()
+        return bits.masked_fill(torch.arange(shape[1]) >= difficulty[:, None], 2)
+
+    def answer(self, tokens):
+        return ((tokens == 1).cumsum(1) % 2).masked_fill(tokens == 2, IGNORE)
+
+    def measure(self, tokens):
+        return (tokens < 2).sum(1)
+
+    def belongs(self, tokens, split):
+        return super().belongs(tokens, split) | (self.measure(tokens) < 8)
+"""
+STEPS = """
+from dataclasses import dataclass
+
+from torch import nn
+
+from looped import Config, LoopedGPT
+
+
+@dataclass
+class StepConfig(Config):
+    rows: int = 32  # loops that have a signal of their own, 100 % of them
+    strength: float = 0.5
+    told: bool = True  # whether the signal is added at all
+
+
+class StepSignal(LoopedGPT):
+    config_class = StepConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.step = nn.Embedding(config.rows, config.n_embd)
+
+    def loop(self, h, e, t, where, cache=None):
+        if self.config.told:
+            h = h + self.config.strength * self.step.weight[t]
+        return super().loop(h, e, t, where, cache)
+"""
+
+# ---- puzzles
+
+PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+SOLUTION = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"

@@ -1,0 +1,185 @@
+"""Bad input and random command lines: they run, or one line says why not and nothing is lost."""
+
+import random
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from helpers import PARITY, STEPS, TINY, main, metrics, refused
+
+import looped
+import runs
+from runs import RunFlags
+from tasks import TASKS
+from train import Settings, load_model
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--task", "chess"], "multihop"),
+        (["--task", ""], "multihop"),
+        (["--model", "ouroboros"], "choose from looped, or name a Python file"),
+        (["--model", "train.py.txt"], "choose from looped, or name a Python file"),
+        (["--depth", "3"], "--depth"),
+        (["hops", "3"], "unrecognized arguments: hops 3"),
+        (["--loops", "many"], "--loops"),
+        (["--sampler", "normal"], "poisson"),
+        (["--scale", "tpu"], "gpu"),
+        (["--n_embd", "30"], "divisible"),
+        (["--n_embd", "12", "--n_head", "4", "--position", "rope"], "even"),
+        (["--loops", "0", "--sampler", "fixed"], "loops"),
+        (["--steps", "0"], "--steps"),
+        (["--lr", "-1"], "--lr"),
+        (["--lr", "nan"], "--lr"),
+        (["--hops", "0"], "hop"),
+        (["--hops", "-3"], "hop"),
+        (["--digits", "4"], "--digits has no meaning for --task multihop, which takes --hops, --entities, --relations"),
+        (["--task", "addition", "--hops=4"], "--hops has no meaning for --task addition, which takes --digits"),
+        (["--task", "composition", "--pause", "1"], "--pause has no meaning for --task composition"),
+        (["--task", "addition", "--digits", "0"], "digits"),
+        (["--task", "sudoku", "--box", "4x4"], "3x3"),
+        (["--task", "phop", "--position", "grid"], "grid"),
+        (["--loss", "every"], "--per batch"),
+        (["--out", "used"], "--resume"),
+        (["--out", "nowhere", "--resume"], "not the folder of a run"),
+        (["--task", "phop", "--resume"], "runs/phop is not the folder of a run"),
+        (["--out", "finished", "--resume", "--n_embd", "64", "--lr", "0.5"], "--lr 0.5 (there: 0.003), --n_embd 64"),
+        (["--out", "finished", "--resume", "--loops", "7"], "--loops 7 (there: 10)"),
+        (["--out", "finished", "--resume", "--task", "addition"], "--task addition (there: multihop)"),
+        (["--out", "finished", "--resume", "--threads", "-3"], "--threads"),
+        (["--out", "finished", "--resume", "--minutes", "nan"], "--minutes"),
+        (["--out", "finished/config.json", "--resume"], "Not a directory"),
+        (["--out", "finished", "--resume", "--overwrite"], "choose one"),
+        (["--loss", "every", "--per", "batch", "--backprop_loops", "2"], "backprop_loops"),
+        (["--loss", "every", "--per", "batch", "--checkpoint_loops", "2"], "--checkpoint_loops"),
+        (["--backprop_loops", "2", "--checkpoint_loops", "2"], "choose one"),
+        (["--task", "sudoku", "--curriculum"], "--curriculum"),
+        (["--task", "sudoku", "--sampler", "difficulty"], "--sampler difficulty"),
+        (["--task", "sudoku", "--puzzles", "3"], "at least 50"),
+        (["--task", "phop", "--hops", "40"], "length"),
+        (["--entities", "4", "--relations", "1", "--hops", "2"], "no val question"),
+        (["--out", "finished/config.json"], "cannot write"),
+        # a flag that would do nothing
+        (["--loops", "12"], "--loops does nothing with --sampler difficulty"),
+        (["--loops", "12", "--sampler", "difficulty"], "--loops does nothing with --sampler difficulty"),
+        (["--slack", "2", "--sampler", "fixed"], "--slack does nothing with --sampler fixed"),
+        (["--lead", "2", "--sampler", "poisson"], "--lead does nothing with --sampler poisson"),
+        (["--task", "sudoku", "--slack", "2"], "--slack does nothing with --sampler fixed"),
+        # flags that a file of one's own has, or has not
+        (["--task", "parity.py", "--bit", "4"], "unrecognized arguments: --bit 4"),
+        (
+            ["--task", "parity.py", "--hops", "4"],
+            "--hops has no meaning for --task parity.py, which takes --bits, --skew",
+        ),
+        (["--task", "parity.py", "--bits", "x"], "--bits"),
+        (["--task", "parity.py", "--bits", "0"], "block_size must be at least 1"),
+        (["--model", "steps.py", "--row", "4"], "unrecognized arguments: --row 4"),
+        (["--model", "steps.py", "--rows", "many"], "--rows"),
+        (["--model", "steps.py", "--strength", "inf"], "--strength"),
+        (["--model", "broken.py"], "broken.py cannot be imported: AssertionError"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_line_and_exit_code_2(argv, words, capsys):
+    Path("used").mkdir()
+    Path("used/thesis.txt").write_text("precious")
+    Path("parity.py").write_text(PARITY)
+    Path("steps.py").write_text(STEPS)
+    Path("broken.py").write_text("assert False\n")
+    if any("finished" in word for word in argv):
+        main(["--task", "multihop", *TINY, "--out", "finished"])
+    before = {p: p.read_bytes() for p in Path().rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    assert words in refused(lambda: main(argv), capsys)
+    assert all(p.read_bytes() == content for p, content in before.items())
+
+
+def test_a_model_of_ones_own_owns_its_flags_once_it_is_known(capsys):
+    Path("steps.py").write_text(STEPS)
+    main(["--model", "steps.py", *TINY, "--out", "run"])
+    assert "--rows has no meaning for --model looped" in refused(lambda: main(["--rows", "4"]), capsys)
+
+
+def test_an_untied_model_may_be_told_its_loops_beside_the_difficulty():
+    main(["--task", "multihop", "--hops", "2", "--no-tied", "--loops", "6", *TINY, "--out", "run"])
+    assert len(load_model("run")[0].core) == 6
+
+
+# ---- random command lines
+
+SANE = dict(steps="2", batch="4", eval_every="1", eval_size="4", n_embd="8", n_head="2", device="cpu")
+SMALL = dict(entities="12", hops="2", length="8", digits="2", puzzles="60", bits="3")
+NUMBERS = "0 1 2 3 5 8 0.5 1e-3 -1 -0.1 nan inf 1e400 99999999999999999999 '' x ½ 0x10 True".split()
+APART = ("out", "resume", "control", "threads", "compile", "minutes", "task", "model")  # places and processes
+FILES = {"parity.py": PARITY, "steps.py": STEPS}
+
+
+def random_flags(seed):
+    """A command line: small sizes, and up to four flags of any kind set to anything."""
+    draw = random.Random(seed)
+    for name, text in FILES.items():
+        Path(name).write_text(text)
+    task = draw.choice((*sorted(TASKS), *sorted(TASKS), "parity.py", "chess"))
+    model = draw.choice((*["looped"] * 5, "steps.py", "parity.py"))
+    own = [] if task == "chess" else runs.flag_names(runs.find_class("task", task))
+    chosen = dict(task=task, model=model, **SANE, **{name: value for name, value in SMALL.items() if name in own})
+    if draw.random() < 0.5:
+        chosen.update(sampler="fixed", loops="3")
+    classes = (RunFlags, Settings, looped.Config, *(TASKS[name] for name in sorted(TASKS)))
+    kinds = {field.name: field.type for cls in classes for field in fields(cls) if field.name not in runs.FROM_TASK}
+    kinds.update(colour=str, rows=int, told=bool, **{"": str})
+    for name in draw.sample(sorted(kinds.keys() - set(APART)), draw.randrange(5)):
+        words = looped.CHOICES.get(name) or get_args(kinds[name])
+        if kinds[name] is str and not words:
+            words = ("none", "add", "rope", "relative", "grid", "pre", "", "2x2")
+        chosen[name] = draw.choice((*(words or NUMBERS), *NUMBERS[:6], draw.choice(NUMBERS)))
+        if kinds[name] is bool:
+            chosen[name] = None
+    argv = []
+    for name, value in chosen.items():
+        argv += [f"--{name}"] if value is None else [f"--{name}", value]
+    return argv
+
+
+def try_flags(seeds, capsys):
+    """Run each command line here; (how many ran, how many were refused, those that misbehaved and how)."""
+    ran, no, wrong = 0, 0, []
+    for seed in seeds:
+        argv, folder = random_flags(seed), Path(f"run{seed}")
+        capsys.readouterr()
+        try:
+            main([*argv, "--out", str(folder)])
+            ran += bool(metrics(folder)) and bool(load_model(folder))
+        except SystemExit as stop:
+            error = capsys.readouterr().err.splitlines()
+            no += stop.code == 2
+            clean = len(error) == 1 and not folder.exists() if stop.code == 2 else stop.code == 1
+            if not clean or "error: " not in error[-1]:
+                wrong.append((argv, stop.code, error))
+        except BaseException as error:
+            wrong.append((argv, repr(error)))
+    return ran, no, wrong
+
+
+def test_random_command_lines_run_or_say_why_not_in_one_line(capsys):
+    ran, no, wrong = try_flags(range(100), capsys)
+    assert not wrong and ran > 10 and no > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(1, 11))
+def test_a_thousand_random_command_lines(block, capsys):
+    ran, no, wrong = try_flags(range(100 * block, 100 * block + 100), capsys)
+    assert not wrong and ran > 10 and no > 10
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--batch 9999999999999", "--n_embd 4000000", "--hops 99999999999", "--lr 1e30", "--threads 9999999"],
+)
+def test_sizes_beyond_this_machine_are_refused_in_one_line(flags, capsys):
+    refused(lambda: main([*TINY, "--task", "multihop", *flags.split(), "--out", "run"]), capsys)
+    assert not Path("run").exists()
