@@ -86,9 +86,6 @@ def rotate(x, cos, sin):
     return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin  # the minus sign of a rotation is in `sin`
 
 
-POSITIONS = ("none", "rope", "alibi", "relative", "grid")
-
-
 class Positions(nn.Module):
     """
     none      attention cannot tell keys apart, but for the causal mask

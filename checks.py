@@ -5,10 +5,17 @@ import zipfile
 
 import torch
 
+CHOICES = {
+    "injection": ("none", "add", "concat", "diagonal"),
+    "norm": ("pre", "post", "sandwich"),
+    "position": ("none", "rope", "alibi", "relative", "grid"),
+    "state_init": ("embed", "zeros", "noise"),
+    "loss": ("final", "every"),
+}
 
-def check_config(config, choices):
-    """`choices` names the values allowed for some settings, {name: (value, ..)}."""
-    for name, allowed in choices.items():
+
+def check_config(config):
+    for name, allowed in CHOICES.items():
         if getattr(config, name) not in allowed:
             raise ValueError(f"{name}={getattr(config, name)!r} is unknown; choose from {', '.join(allowed)}")
     lowest = dict.fromkeys(("vocab_size", "block_size", "n_embd", "n_head", "n_core", "loops", "reach"), 1)
@@ -71,10 +78,12 @@ def whole_numbers(loops, config):
     return counts.long()
 
 
-def find_rule(rule, rules):
+def find_rule(rule, rules, threshold):
+    """What a rule measures, and its threshold: the usual one if none is given."""
     if rule not in rules:
         raise ValueError(f"rule={rule!r} is unknown; choose from {', '.join(rules)}")
-    return rules[rule]
+    measure, usual = rules[rule]
+    return measure, usual if threshold is None else threshold
 
 
 def check_cache(cache, loops, config):
@@ -84,7 +93,6 @@ def check_cache(cache, loops, config):
     if cache.loops not in (None, loops):
         raise ValueError(f"the tokens in this cache took {cache.loops} loops; those behind them cannot take {loops}")
     cache.loops = loops
-    return loops
 
 
 def load_tensors(path, device="cpu"):

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from attention import POSITIONS, Attention, Cache, Positions, RMSNorm, init_weights
+from attention import Attention, Cache, Positions, RMSNorm, init_weights
 from checks import check_cache, check_config, check_tokens, find_rule, loop_counts, one_count
 
 IGNORE = -100  # the target where no answer is asked (PyTorch's ignore_index)
@@ -35,11 +35,13 @@ class Config:
     n_core: int = 1  # layers inside the loop
     n_coda: int = 0  # layers that run once, after the loop
     loops: int = 8  # loops when the call does not say; for an untied model, the loops it has layers for
-    tied: bool = True  # False: loops * n_core different layers, a stack as deep as the loop, to compare with
+    tied: bool = True  # all loops share the core; False: loops * n_core different layers, a stack to compare with
     injection: str = "add"  # how e enters each loop: none | add | concat (Huginn 2025) | diagonal (Parcae 2026)
     norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm, see Block
     position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | grid (of boards)
-    reach: int = 4  # position="relative": the biases of a head, for distance 0, 1, .., reach - 2 and for all beyond
+    reach: int = (
+        4  # position="relative": a head learns so many biases, for distance 0, 1, .., and the last for all beyond
+    )
     coordinates: tuple = ()  # position="grid": (row, column, box) of each cell
     state_init: str = "embed"  # initial state: embed (e itself) | zeros (Yang 2024) | noise, anew a call (Huginn 2025)
     reembed: bool = False  # each loop ends by adding what it predicts so far, as an embedding (after DiscoLoop 2026)
@@ -48,7 +50,7 @@ class Config:
     backprop_loops: int = 0  # gradient through the last k loops only (Huginn 2025); 0: all, as loss="every" needs
 
     def __post_init__(self):
-        check_config(self, CHOICES)
+        check_config(self)
 
 
 class LoopedGPT(nn.Module):
@@ -78,11 +80,11 @@ class LoopedGPT(nn.Module):
     # each sequence; `solve` lets each sequence stop on its own; `decode` reads token by token, with a cache.
 
     def begin(self, tokens, cache=None):
-        """Read the question: the initial state h, e, (B, T, C) each, and where the tokens stand (attention.Where)."""
+        """The initial state h and the question e, (B, T, C) each; and `where`, what attention is told of positions."""
         check_tokens(tokens, self.config)
         x = self.embed(tokens)
         where = self.positions(x, 0 if cache is None else cache.length)
-        e = self.prelude_norm(self.stack(self.prelude, x, where, cache, "prelude"))
+        e = self.prelude_norm(self.run_layers(self.prelude, x, where, cache, "prelude"))
         h = e  # so the first loop of injection="add" sees e + e
         if self.config.state_init == "zeros":
             h = torch.zeros_like(e)
@@ -92,29 +94,29 @@ class LoopedGPT(nn.Module):
 
     def loop(self, h, e, t, where, cache=None):
         """
-        One loop, t = 0, 1, ..: from the state h (B, T, C) and the question e to the next state. `where` is alike for
-        all sequences. A subclass may take a wider state, or act on t.
+        One loop, t = 0, 1, ..: from the state h (B, T, C) and the question e to the next state. `where` (see Where in
+        attention.py) has no batch. A subclass may act on t, or widen the state from `begin` to `readout`.
         """
         h = self.core_pass(self.inject(h, e), t, where, cache)
-        if self.config.reembed:  # a mixture of embeddings of length 1: short while the prediction is undecided
+        if self.config.reembed:  # the expected embedding, each of length sqrt(C): long if the prediction is decided
             mixture = self.head(h).softmax(-1) @ F.normalize(self.embed.weight)
-            h = h + self.reembed_gate * (mixture * self.config.n_embd**0.5)  # sqrt(C): the length of a normed state
+            h = h + self.reembed_gate * (mixture * self.config.n_embd**0.5)
         return h
 
     def core_pass(self, h, t, where, cache=None):
         n = self.config.n_core
         layers = self.core if self.config.tied else self.core[t * n : (t + 1) * n]
-        return self.stack(layers, h, where, cache, "core", t)
+        return self.run_layers(layers, h, where, cache, "core", t)
 
-    def stack(self, layers, h, where, cache=None, part="core", t=0):
+    def run_layers(self, layers, h, where, cache=None, part="core", t=0):
         for i, block in enumerate(layers):
-            h = block(h, where, cache, (part, t, i))  # in the cache, each layer keeps what it saw in each loop apart
+            h = block(h, where, cache, (part, t, i))  # the key under which this layer, in this loop, uses the cache
         return h
 
     def readout(self, h, answer_mask=None, where=None, cache=None):
         """What would the answer be by now? Logits (B, T, vocab_size), or where answer_mask is true (N, vocab_size)."""
         if self.coda:
-            h = self.stack(self.coda, h, self.positions(h) if where is None else where, cache, "coda")
+            h = self.run_layers(self.coda, h, self.positions(h) if where is None else where, cache, "coda")
         return self.head(h if answer_mask is None else h[answer_mask])
 
     def head(self, h):
@@ -125,7 +127,7 @@ class LoopedGPT(nn.Module):
         return self.readout(self.think(tokens, loops))
 
     def states(self, tokens, loops=None, h=None):
-        """Yields the state before the first and after each of `loops` loops; from h, if given, to go on from there."""
+        """Yields the state before the first and after each of `loops` loops. It starts from h, if given, and t = 0."""
         start, e, where = self.begin(tokens)
         h = start if h is None else h
         yield h
@@ -146,7 +148,7 @@ class LoopedGPT(nn.Module):
             row 1, 4 loops    o x x x          o: a loop without; what the backward pass would need is not kept
             row 2, 1 loop     x                rows are sorted; who is done leaves: a batch costs the sum of its counts
 
-        Where h is cut off from its past, e is not: every loop with a gradient trains the prelude and the embedding.
+        Where h is cut off from its past, e is not: injected, it trains the embedding in every loop with a gradient.
         """
         start, e, where = self.begin(tokens)
         counts = loop_counts(loops, self.config, len(tokens))  # (B,) on the CPU
@@ -161,7 +163,7 @@ class LoopedGPT(nn.Module):
         done, k = [], self.config.backprop_loops
         for t in span:
             active = int((counts > t).sum())  # rows [0:active] have a loop to go
-            untracked = int((counts > t + k).sum()) if k else 0  # rows [0:untracked] more than k: no gradient yet
+            untracked = int((counts > t + k).sum()) if k else 0  # rows [0:untracked] more than k: no gradient here
             if active < len(h):
                 done = [h[active:], *done]
                 h, e = h[:active], e[:active]
@@ -179,33 +181,36 @@ class LoopedGPT(nn.Module):
         The mean cross-entropy (nats) of the answers, with config.loss="every" also over the loops (and one count for
         all sequences); and the prediction (B, T) of the last loop. See token_losses.
         """
-        every = self.config.loss == "every"
-        states = list(self.states(tokens, loops))[1:] if every else [self.think(tokens, loops)]
-        losses, predictions = zip(*[self.token_losses(h, targets) for h in states])
-        losses = torch.stack(losses)  # (loops, N)
-        return losses.sum() / max(1, losses.numel()), predictions[-1]
+        if self.config.loss == "every":
+            states = list(self.states(tokens, loops))[1:]
+        else:
+            states = [self.think(tokens, loops)]
+        losses = []
+        for h in states:
+            loss, prediction = self.token_losses(h, targets)
+            losses.append(loss)
+        losses = torch.stack(losses)  # (loops, N) or (1, N)
+        return losses.sum() / max(1, losses.numel()), prediction  # a batch without an answer has no loss
 
     def token_losses(self, h, targets):
-        """At the N targets (B, T) but IGNORE: the cross-entropy (N,) in nats; the prediction (B, T), or IGNORE."""
+        """Where targets (B, T) are not IGNORE: cross-entropy (N,) in nats; prediction (B, T), IGNORE elsewhere."""
         answer_mask = targets != IGNORE
         logits = self.readout(h, answer_mask)  # (N, vocab_size)
         prediction = torch.full_like(targets, IGNORE)
         prediction[answer_mask] = logits.argmax(-1)
         return F.cross_entropy(logits.float(), targets[answer_mask], reduction="none"), prediction
 
-    # ---- when to stop
+    # ---- without training: when to stop, and text
 
     @torch.no_grad()
     def solve(self, tokens, rule="settle", threshold=None, max_loops=64, answer_mask=None):
         """
         Let each sequence stop on its own: logits (B, T, vocab_size) and the loops used (B,). A tied loop is a fixed map
         of the state: once that stands still, more loops change nothing. This makes the answer final, not right.
-        A sequence stops when what its rule measures falls under the threshold (EXIT_RULES, below), or after max_loops,
-        or when an untied model has no more layers. Rules that read predictions do so where answer_mask (B, T) is true,
-        by default everywhere. The model is not trained for any of these rules.
+        A sequence stops when what its rule measures falls under the threshold (EXIT_RULES, below; the model is trained
+        for none of them), at the latest after max_loops. Predictions are measured where answer_mask (B, T) is true.
         """
-        measure, usual_threshold = find_rule(rule, {**EXIT_RULES, **self.exit_rules})
-        threshold = usual_threshold if threshold is None else threshold
+        measure, threshold = find_rule(rule, {**EXIT_RULES, **self.exit_rules}, threshold)
         max_loops = one_count(max_loops if self.config.tied else min(max_loops, self.config.loops), self.config)
         h, e, where = self.begin(tokens)
         answer_mask = torch.ones_like(tokens, dtype=torch.bool) if answer_mask is None else answer_mask
@@ -217,13 +222,12 @@ class LoopedGPT(nn.Module):
             measured = measure(self, before, h, answer_mask[rows], measured)
             stops = (measured < threshold) | (t + 1 == max_loops)
             if stops.any():  # who is done leaves the batch
-                final[rows[stops]], loops_used[rows[stops]] = h[stops], t + 1
+                final[rows[stops]] = h[stops]
+                loops_used[rows[stops]] = t + 1
                 h, e, rows, measured = h[~stops], e[~stops], rows[~stops], measured[~stops]
             if len(rows) == 0:
                 break
         return self.readout(final), loops_used
-
-    # ---- token by token
 
     @torch.no_grad()
     def decode(self, tokens, cache, loops=None):
@@ -231,11 +235,12 @@ class LoopedGPT(nn.Module):
         Logits (B, T, vocab_size) of tokens (B, T) that stand behind those in the Cache, which takes these in. In loop t
         a new token looks at the earlier ones as they were in loop t: twice the loops make a cache twice as large.
         """
-        loops = check_cache(cache, one_count(loops, self.config), self.config)
+        loops = one_count(loops, self.config)
+        check_cache(cache, loops, self.config)
         h, e, where = self.begin(tokens, cache)
         for t in range(loops):
             h = self.loop(h, e, t, where, cache)
-        logits = self.readout(h, None, where, cache)
+        logits = self.readout(h, where=where, cache=cache)
         cache.length += tokens.shape[1]
         return logits
 
@@ -254,7 +259,7 @@ class LoopedGPT(nn.Module):
 
 
 # -----------------------------------------------------------------------------
-# The block: attention and an MLP, close to nanoGPT's (no biases, no dropout). It does not know that it is looped.
+# The block: attention and an MLP, close to nanoGPT's (no biases, no dropout). It makes no use of being looped.
 
 
 class Block(nn.Module):
@@ -291,8 +296,8 @@ class Injection(nn.Module):
     none        h
     add         h + e
     concat      W [h; e]        starts as h + e
-    diagonal    a h + dt W e    two numbers a channel, dt = softplus(raw_dt) and a = exp(-dt exp(log_rate)), 0 < a < 1;
-                                starts with a = sqrt(1/5), as in Parcae: 0.45 h + 0.80 e
+    diagonal    a h + dt W e    for each channel a step dt = softplus(raw_dt) and a decay a = exp(-dt exp(log_rate))
+                                between 0 and 1; starts as 0.45 h + 0.80 e: a = sqrt(1/5), dt = log sqrt 5 (Parcae)
     """
 
     def __init__(self, kind, C):
@@ -315,13 +320,13 @@ class Injection(nn.Module):
         if self.kind == "add":
             return h + e
         if self.kind == "concat":
-            return F.linear(torch.cat((h, e), dim=-1), self.weight).to(h.dtype)  # autocast would make the state rougher
+            return F.linear(torch.cat((h, e), dim=-1), self.weight).to(h.dtype)  # also under autocast
         return self.decay() * h + F.softplus(self.raw_dt) * F.linear(e, self.weight)
 
 
 # -----------------------------------------------------------------------------
 # Exit rules: what solve measures after a loop, (B,), given the states (B, T, C) before and after it, the answer mask,
-# and what it measured after the loop before (inf at first), for rules that add something up
+# and what it measured last (inf at first), for rules that add up. EXIT_RULES has the usual thresholds; fixed: never.
 
 
 def settle(model, before, h, answer_mask, last):
@@ -330,19 +335,16 @@ def settle(model, before, h, answer_mask, last):
 
 
 def kl(model, before, h, answer_mask, last):
-    """How far it moved the prediction: KL(p_t, p_(t-1)) in nats, the largest of the answers (Kohli 2026)."""
+    """How far it moved the prediction: KL(p_t, p_(t-1)) in nats, the largest at an answer (Kohli 2026)."""
     log_p, log_q = model.readout(h).log_softmax(-1), model.readout(before).log_softmax(-1)
     return (log_p.exp() * (log_p - log_q)).sum(-1).masked_fill(~answer_mask, -math.inf).amax(1)
 
 
 def entropy(model, before, h, answer_mask, last):
-    """How undecided the prediction is: its entropy in nats, the largest of the answers."""
+    """How undecided the prediction is: its entropy in nats, the largest at an answer."""
     log_p = model.readout(h).log_softmax(-1)
     return (log_p.exp() * -log_p).sum(-1).masked_fill(~answer_mask, -math.inf).amax(1)
 
 
-# name: (what it measures, the usual threshold)
 EXIT_RULES = dict(fixed=(settle, -math.inf), settle=(settle, 0.05), kl=(kl, 0.001), entropy=(entropy, 0.1))
-CHOICES = dict(injection=("none", "add", "concat", "diagonal"), position=POSITIONS, norm=("pre", "post", "sandwich"))
-CHOICES.update(state_init=("embed", "zeros", "noise"), loss=("final", "every"))
 MODELS = {"looped": LoopedGPT}  # what `train.py --model` can name, beside the files in papers/

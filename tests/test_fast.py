@@ -218,7 +218,7 @@ def test_a_compiled_loop_of_ones_own_is_told_which_loop_it_is(model, compiler):
 
 def test_a_loop_edited_in_its_class_is_the_one_that_is_compiled(compiler, monkeypatch):
     def doubled(self, h, e, t, where, cache=None):
-        return self.stack(self.core, 2 * h + e, where, cache, "core", t)
+        return self.run_layers(self.core, 2 * h + e, where, cache, "core", t)
 
     monkeypatch.setattr(LoopedGPT, "loop", doubled)
     model, x = build(), tokens()

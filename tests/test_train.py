@@ -181,7 +181,7 @@ def test_the_control_is_untied_and_as_deep_as_the_most_loops():
     assert control.config.n_embd == looped.config.n_embd and control.config.norm == "pre"
     assert (flags.sampler, flags.seed, flags.hops) == ("fixed", 0, 2)
     shutil.rmtree("run/control")
-    main(["--control", "--threads", "1", "--resume", "--out", "run"])  # a run is finished, its control was lost: made anew
+    main(["--control", "--threads", "1", "--resume", "--out", "run"])  # a finished run has lost its control: made anew
     assert Path("run/control/checkpoint.pt").exists()
     main(["--task", "multihop", "--seed", "1", *TINY, "--out", "run", "--overwrite"])
     assert not Path("run/control").exists()  # it belonged to another world

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 from helpers import PARITY, STEPS, TINY, main, metrics, refused
 
+import checks
 import looped
 import runs
 from runs import RunFlags
@@ -132,7 +133,7 @@ def random_flags(seed):
     kinds = {field.name: field.type for cls in classes for field in fields(cls) if field.name not in runs.FROM_TASK}
     kinds.update(colour=str, rows=int, told=bool, **{"": str})
     for name in draw.sample(sorted(kinds.keys() - set(APART)), draw.randrange(5)):
-        words = looped.CHOICES.get(name) or get_args(kinds[name])
+        words = checks.CHOICES.get(name) or get_args(kinds[name])
         if kinds[name] is str and not words:
             words = ("none", "add", "rope", "relative", "grid", "pre", "", "2x2")
         chosen[name] = draw.choice((*(words or NUMBERS), *NUMBERS[:6], draw.choice(NUMBERS)))
