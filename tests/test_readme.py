@@ -1,0 +1,29 @@
+"""The README's code works as written: its task learns."""
+
+import re
+
+from helpers import ROOT, main
+
+from train import evaluate, load_model
+
+
+def test_the_task_of_the_readme_learns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = [
+        block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "Task" in block
+    ]
+    (tmp_path / "my_task.py").write_text(code)
+    flags = (
+        "--task my_task.py --moves 3 --steps 400 --eval_every 400 --eval_size 100 --warmup 20 --device cpu --out run"
+    )
+    main(flags.split())
+    model, task, flags = load_model("run")
+    batch = task.batch("test", 0, 50, 3)
+    row = dict(x=[1, 0, 2, 3, 4], y=[1, 2, 3, 4, 0])
+    for tokens, targets in zip(batch.tokens.tolist(), batch.targets.tolist()):
+        place = 0
+        for move, target in zip(tokens[1:], targets[1:]):
+            place = row["xy"[move - 5]][place]
+            assert target == place
+    accuracy = evaluate(model, task, flags, "val")
+    assert min(accuracy.values()) > 0.9, accuracy  # by chance: 0.2 for each move
