@@ -1,14 +1,12 @@
 """The tasks against plain Python: a follower of hops, the definition of p-hop, int addition."""
 
-from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, TINY, main, make_task
+from helpers import make_task
 
 from sudoku import Sudoku
 from tasks import IGNORE, Addition, Composition, MultiHop, PHop
-from train import load_model
 
 
 @pytest.fixture(params=["multihop", "phop", "addition", "sudoku"])
@@ -245,16 +243,3 @@ def test_leading_zeros_do_not_make_another_question():
     short, long = torch.tensor([[6, 7, 3, 4, 10]]), torch.tensor([[6, 7, 3, 4, 0, 0, 0, 0, 10]])
     for split in ("train", "val", "test"):
         assert Addition().belongs(short, split) == Addition().belongs(long, split)
-
-
-def test_the_task_that_the_readme_writes_trains(elsewhere):
-    readme = (ROOT / "README.md").read_text()
-    code = next(block for block in readme.split("```") if block.startswith("python\n") and "class Parity" in block)
-    Path("parity.py").write_text(code[len("python\n") :])
-    main(["--task", "parity.py", *TINY, "--out", "run"])
-    _, task, _ = load_model("run")
-    batch = task.batch("test", 0, 50)
-    for tokens, targets in zip(batch.tokens.tolist(), batch.targets.tolist()):
-        bits = [token for token in tokens if token < 2]
-        assert targets[: len(bits)] == [sum(bits[: i + 1]) % 2 for i in range(len(bits))]
-        assert all(target == IGNORE for target in targets[len(bits) :])
