@@ -93,13 +93,15 @@ class Positions(nn.Module):
     alibi     a fixed penalty that grows with the distance (Press 2022)
     relative  a learned bias for the distances 0, 1, .., reach - 2 and one for all beyond, so that no sequence is too
               long for it (after T5, Raffel 2020)
+    window    the same for the distances 0, 1, .., reach - 1, and nothing beyond is seen: attention cannot leak to far
+              tokens, and each loop looks (reach - 1) places further back
     grid      boards: a learned bias for each way in which two cells can share their coordinates, such as the row alone
     """
 
     def __init__(self, config):
         super().__init__()
         self.config = config
-        if config.position == "relative":
+        if config.position in ("relative", "window"):
             self.bias = nn.Parameter(torch.zeros(config.n_head, config.reach))
         if config.position == "grid":
             cells = torch.tensor(config.coordinates)  # (T, axes)
@@ -123,8 +125,10 @@ class Positions(nn.Module):
         if kind == "alibi":
             slopes = 2.0 ** (-8 * torch.arange(1, self.config.n_head + 1, device=x.device) / self.config.n_head)
             bias = (-slopes[:, None, None] * distance).to(x.dtype)
-        if kind == "relative":
+        if kind in ("relative", "window"):
             bias = self.bias[:, distance.clamp(max=self.config.reach - 1)]
+        if kind == "window":
+            bias = bias.masked_fill(distance >= self.config.reach, -math.inf)
         if kind == "grid":
             if T != len(self.shared):
                 raise ValueError(f"position='grid' was built for {len(self.shared)} cells, not {T}")

@@ -8,7 +8,7 @@ import torch
 CHOICES = {
     "injection": ("none", "add", "concat", "diagonal"),
     "norm": ("pre", "post", "sandwich"),
-    "position": ("none", "rope", "alibi", "relative", "grid"),
+    "position": ("none", "rope", "alibi", "relative", "window", "grid"),
     "state_init": ("embed", "zeros", "noise"),
     "loss": ("final", "every"),
 }

@@ -38,10 +38,8 @@ class Config:
     tied: bool = True  # all loops share the core; False: loops * n_core different layers, a stack to compare with
     injection: str = "add"  # how e enters each loop: none | add | concat (Huginn 2025) | diagonal (Parcae 2026)
     norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm, see Block
-    position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | grid (of boards)
-    reach: int = (
-        4  # position="relative": a head learns so many biases, for distance 0, 1, .., and the last for all beyond
-    )
+    position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | window | grid
+    reach: int = 4  # a head's biases, for distance 0, 1, ..; beyond: relative: the last one, window: not seen
     coordinates: tuple = ()  # position="grid": (row, column, box) of each cell
     state_init: str = "embed"  # initial state: embed (e itself) | zeros (Yang 2024) | noise, anew a call (Huginn 2025)
     reembed: bool = False  # each loop ends by adding what it predicts so far, as an embedding (after DiscoLoop 2026)

@@ -213,13 +213,15 @@ def check_numbers(flags, groups):
 
 
 def check_flags(flags, given):
-    told = flags.sampler == "difficulty"
-    if not find_class("task", flags.task).counts_steps and (flags.curriculum or told):
-        fail(f"the difficulty of --task {flags.task} is no count of loops: no --curriculum, no --sampler difficulty")
-    if told and flags.tied and "loops" in given:
-        fail("--loops does nothing with --sampler difficulty, which loops difficulty + --lead + 0..--slack times")
-    if wrong := [name for name in ("lead", "slack") if name in given and not told]:
-        fail(f"--{wrong[0]} does nothing with --sampler {flags.sampler}; it belongs to --sampler difficulty")
+    counted = flags.sampler in ("blind", "difficulty")
+    if not find_class("task", flags.task).counts_steps and (flags.curriculum or counted):
+        fail(
+            f"the difficulty of --task {flags.task} is no count of loops: no --curriculum, no --sampler {flags.sampler}"
+        )
+    if counted and flags.tied and "loops" in given:
+        fail(f"--loops does nothing with --sampler {flags.sampler}, which loops difficulty + --lead + 0..--slack times")
+    if wrong := [name for name in ("lead", "slack") if name in given and not counted]:
+        fail(f"--{wrong[0]} does nothing with --sampler {flags.sampler}; it belongs to --sampler blind and difficulty")
     if flags.loss == "every" and flags.per == "sequence" and flags.sampler != "fixed":
         fail("--loss every needs one loop count for the whole batch: add --per batch or --sampler fixed")
     if flags.checkpoint_loops and flags.backprop_loops:

@@ -28,9 +28,9 @@ class Settings:
     beta2: float = 0.99  # AdamW's second beta
     clip: float = 1.0  # gradient norm
     ema: float = 0.0  # decay of an average of the weights, used for evaluation (0: none; TRM 2025: 0.999)
-    sampler: Literal["fixed", "uniform", "poisson", "difficulty"] = "difficulty"  # loops: see sample_loops
-    lead: int = 0  # sampler=difficulty tells the model how long to think: difficulty + lead + uniform(0..slack)
-    slack: int = 4  # see lead
+    sampler: Literal["blind", "difficulty", "fixed", "uniform", "poisson"] = "blind"  # loops: see sample_loops
+    lead: int = 0  # sampler=blind takes, for every question, the largest difficulty + lead + uniform(0..slack) loops
+    slack: int = 4  # see lead; sampler=difficulty takes each question's own difficulty, a hint how long to think
     per: Literal["sequence", "batch"] = "sequence"  # what a sampled count is for (Parcae 2026: per sequence is better)
     curriculum: bool = True  # start at difficulty 1; one more when the hardest reaches the gate
     gate: float = 0.95  # the accuracy that opens the next difficulty (Kohli 2026)
@@ -42,13 +42,13 @@ class Settings:
 # What a task's run needs other than the defaults; results/LOG.md tells how it was chosen. "gpu" is on top of "cpu".
 RECIPES = {
     "cpu": {
-        "multihop": dict(reembed=True, reach=3, lr=3e-3, steps=2500),
+        "multihop": dict(reembed=True, position="window", reach=3, lr=3e-3, steps=2500),
         "composition": dict(
-            reembed=True, norm="pre", reach=3, slack=2, curriculum=False, weight_decay=0.3, ema=0.999, batch=512,
-            min_lr=0.4, steps=5500, eval_every=125, snapshots=True,
+            reembed=True, norm="pre", reach=3, sampler="difficulty", slack=2, curriculum=False, weight_decay=0.3,
+            ema=0.999, batch=512, min_lr=0.4, steps=5500, eval_every=125, snapshots=True,
         ),
-        "phop": dict(position="rope", lead=2, steps=2600),
-        "addition": dict(lead=2, steps=4500),
+        "phop": dict(position="rope", sampler="difficulty", lead=2, steps=2600),
+        "addition": dict(sampler="difficulty", lead=2, steps=4500),
         "sudoku": dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
     },
     "gpu": {
@@ -62,8 +62,8 @@ RECIPES = {
 }  # fmt: skip
 
 
-def sample_loops(flags, difficulty, step):
-    """How many loops each sequence of a step takes, given its difficulty (B,): (B,) int64 on the CPU."""
+def sample_loops(flags, task, difficulty, step):
+    """How many loops each sequence of a step takes, (B,) int64 on the CPU; `difficulty` (B,) is a hint, see below."""
     generator = torch.Generator().manual_seed(stream(flags.seed, "loops", step))
     B = len(difficulty)
     if flags.sampler == "fixed":
@@ -73,17 +73,21 @@ def sample_loops(flags, difficulty, step):
     elif flags.sampler == "poisson":  # clipped as in Kohli 2026
         loops = torch.poisson(torch.full((B,), float(flags.loops)), generator=generator).long()
         loops = loops.clamp(max=2 * flags.loops)
-    else:  # "difficulty", a hint: the model is told how long to think
-        loops = difficulty.cpu() + flags.lead + torch.randint(flags.slack + 1, (B,), generator=generator)
+    else:
+        steps = torch.full((B,), task.max_difficulty)  # blind: whatever is asked
+        if flags.sampler == "difficulty":  # a hint: the model is told how long to think
+            steps = difficulty.cpu()
+        loops = steps + flags.lead + torch.randint(flags.slack + 1, (B,), generator=generator)
     if flags.per == "batch":
         loops = (loops.max() if flags.sampler == "difficulty" else loops[0]).expand(B)
     return loops.clamp(min=1)
 
 
-def most_loops(flags, difficulty):
-    """The largest loop count that training asks for at a difficulty."""
-    if flags.sampler == "difficulty":
-        return difficulty + flags.lead + flags.slack
+def most_loops(flags, task, difficulty=None):
+    """The largest loop count that training asks for: at a difficulty, or of all."""
+    if flags.sampler in ("blind", "difficulty"):
+        told = difficulty if flags.sampler == "difficulty" else None
+        return (told or task.max_difficulty) + flags.lead + flags.slack
     return 2 * flags.loops if flags.sampler == "poisson" else flags.loops
 
 
@@ -100,7 +104,7 @@ def train(flags, task, model, checkpoint=None):
         # a batch of questions, and how often each is looped
         level = progress["level"]
         batch = task.batch("train", step, flags.batch * runs.RANKS, (1, level) if flags.curriculum else None)
-        loops = sample_loops(flags, batch.difficulty, step)
+        loops = sample_loops(flags, task, batch.difficulty, step)
         batch, loops, weight = run.share(batch, loops)
 
         # the loss, its gradient, a step of the optimizer
@@ -164,7 +168,7 @@ def evaluate(model, task, flags, split, size=None):
     result = {}
     for difficulty in task.difficulties(split):
         batch = task.batch(split, 0, size or flags.eval_size, difficulty)
-        loops = flags.loops if flags.sampler == "poisson" else most_loops(flags, difficulty)
+        loops = flags.loops if flags.sampler == "poisson" else most_loops(flags, task, difficulty)
         right = task.check(batch, model(batch.tokens, loops).argmax(-1))
         result[difficulty] = right.sum().item() / len(right)
     return result
@@ -172,8 +176,8 @@ def evaluate(model, task, flags, split, size=None):
 
 def trained_loops(flags, task):
     """The mean and the largest loop count that training asks for, all difficulties open."""
-    drawn = [sample_loops(flags, task.batch("train", step, 500).difficulty, step) for step in range(8)]
-    return dict(mean=round(torch.cat(drawn).float().mean().item(), 1), largest=most_loops(flags, task.max_difficulty))
+    drawn = [sample_loops(flags, task, task.batch("train", step, 500).difficulty, step) for step in range(8)]
+    return dict(mean=round(torch.cat(drawn).float().mean().item(), 1), largest=most_loops(flags, task))
 
 
 def load_model(folder, device="cpu"):
@@ -192,7 +196,8 @@ def rehearse(flags, task, model):
         evaluate(model, task, flags, "val", size=1)
         task.batch("val", 0, flags.eval_size)
         batch = task.batch("train", 0, flags.batch, (1, 1) if flags.curriculum else None)
-        runs.loss_function(flags, model)(batch.tokens, batch.targets, sample_loops(flags, batch.difficulty, 0))
+        loops = sample_loops(flags, task, batch.difficulty, 0)
+        runs.loss_function(flags, model)(batch.tokens, batch.targets, loops)
     except RuntimeError as error:
         if not flags.compile:
             raise
@@ -204,14 +209,14 @@ def main(argv=None):
     checkpoint = runs.resume(flags, given, Settings) if flags.resume else None
     device = runs.prepare(flags)
     task = runs.make_task(flags, device)
-    if flags.sampler == "difficulty" and flags.tied:
-        flags.loops = most_loops(flags, task.max_difficulty)  # for calls that do not say
+    if flags.sampler in ("blind", "difficulty") and flags.tied:
+        flags.loops = most_loops(flags, task)  # for calls that do not say
     model = runs.make_model(flags, task).to(device)
     runs.save_time_and_memory(flags, model)
     rehearse(flags, task, model)
     if not flags.resume:
         runs.open_folder(flags)
-    with runs.control_beside(flags, most_loops(flags, task.max_difficulty)) as ended_well:
+    with runs.control_beside(flags, most_loops(flags, task)) as ended_well:
         if train(flags, task, model, checkpoint) is not None:
             ended_well.append(True)
 

@@ -32,7 +32,7 @@ def questions(task, flags, loops):
         return [(difficulty, loops) for difficulty in chosen]
     if not flags.tied:
         return [(difficulty, flags.loops) for difficulty in chosen]
-    if flags.sampler == "difficulty":
+    if flags.sampler in ("blind", "difficulty"):
         return [(difficulty, difficulty + flags.lead + flags.slack) for difficulty in chosen]
     return [(difficulty, 2 * flags.loops) for difficulty in chosen]
 

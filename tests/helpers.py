@@ -15,7 +15,7 @@ from tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 VOCAB, B, T = 11, 5, 7
-TEXT_POSITIONS = ("none", "rope", "alibi", "relative")
+TEXT_POSITIONS = ("none", "rope", "alibi", "relative", "window")
 BOARD = tuple((cell // 3, cell % 3) for cell in range(6))  # (row, column) of two rows of three cells
 
 # ---- models

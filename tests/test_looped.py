@@ -42,7 +42,9 @@ def reference_attention(model, block, x):
                 score = query @ key / math.sqrt(D)
             if config.position == "alibi":
                 score = score - abs(i - j) * 2 ** (-8 * (head + 1) / config.n_head)
-            if config.position == "relative":
+            if config.position == "window" and abs(i - j) >= config.reach:
+                score = torch.tensor(-torch.inf)
+            if config.position in ("relative", "window"):
                 score = score + model.positions.bias[head, min(abs(i - j), config.reach - 1)]
             if config.position == "grid":
                 a, c = config.coordinates[i], config.coordinates[j]

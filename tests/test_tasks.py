@@ -1,6 +1,5 @@
 """The tasks against plain Python: a follower of hops, the definition of p-hop, int addition."""
 
-
 import pytest
 import torch
 from helpers import make_task

@@ -11,8 +11,10 @@ import torch
 from helpers import PARITY, STEPS, TASK_FLAGS, TINY, finish, main, metrics, refused, same_checkpoints, start
 
 import runs
+import tasks
 import train
 from looped import Config, LoopedGPT
+from runs import RunFlags, flag_fields, make_task
 from sudoku import Sudoku
 from tasks import TASKS
 from train import RECIPES, Settings, load_model, most_loops, parse_flags, sample_loops
@@ -105,7 +107,7 @@ def test_snapshots_are_the_weights_that_were_judged():
     ids=str,
 )
 def test_a_resumed_run_equals_a_straight_one_bit_for_bit(extra):
-    flags = ["--task", "multihop", "--gate", "0.01", *TINY, *extra]
+    flags = ["--task", "multihop", "--gate", "0", *TINY, *extra]
     main([*flags, "--steps", "9", "--out", "straight"])
     main([*flags, "--steps", "9", "--out", "cut", "--minutes", "1e-9"])  # stops after one step
     assert torch.load("cut/checkpoint.pt", weights_only=True)["step"] == 1
@@ -163,6 +165,11 @@ def explode_at(step, compute_loss):
     return wrapped
 
 
+def test_every_flag_of_ours_has_a_comment_in_its_line():
+    for cls in (RunFlags, Settings, Config, *(tasks.TASKS[name] for name in sorted(TASK_FLAGS))):
+        assert not [field.name for field, comment in flag_fields(cls) if not comment], cls
+
+
 def test_help_explains_every_flag_in_a_line_with_its_default(capsys):
     with pytest.raises(SystemExit):
         main(["--task", "sudoku", "--help"])
@@ -192,8 +199,9 @@ def test_the_control_is_untied_and_as_deep_as_the_most_loops():
 
 def loop_counts(*argv, difficulty=3, steps=40):
     flags, _ = parse_flags(["--task", "multihop", *argv])
-    counts = torch.cat([sample_loops(flags, torch.full((100,), difficulty), step) for step in range(steps)])
-    assert counts.max() <= most_loops(flags, difficulty)
+    task = make_task(flags)
+    counts = torch.cat([sample_loops(flags, task, torch.full((100,), difficulty), step) for step in range(steps)])
+    assert counts.max() <= most_loops(flags, task, difficulty) <= most_loops(flags, task)
     return counts.float()
 
 
@@ -205,12 +213,15 @@ def test_loop_samplers_draw_what_they_say():
     assert poisson.min() >= 1 and poisson.max() <= 16 and abs(poisson.mean() - 8) < 0.2 and abs(poisson.var() - 8) < 1
     slack = loop_counts("--sampler", "difficulty", "--slack", "2", "--lead", "1")
     assert slack.unique().tolist() == [4, 5, 6] and abs(slack.mean() - 5) < 0.1
+    blind = loop_counts("--sampler", "blind", "--slack", "2", "--lead", "1", "--hops", "5")  # whatever is asked
+    assert blind.unique().tolist() == [6, 7, 8] and abs(blind.mean() - 7) < 0.1
     batches = loop_counts("--sampler", "uniform", "--per", "batch").view(40, 100)
     assert (batches == batches[:, :1]).all() and len(batches[:, 0].unique()) > 5
 
 
 def test_a_run_told_by_difficulty_knows_the_most_loops_of_training():
-    main(["--task", "multihop", "--hops", "3", "--lead", "1", "--slack", "2", *TINY, "--out", "run"])
+    told = ["--sampler", "difficulty", "--lead", "1", "--slack", "2"]
+    main(["--task", "multihop", "--hops", "3", *told, *TINY, "--out", "run"])
     model, task, flags = load_model("run")
     assert read_config("run")["loops"] == flags.loops == model.config.loops == 3 + 1 + 2
     assert train.trained_loops(flags, task) == dict(mean=4.0, largest=6)  # the mean of 1..3, + 1, + the mean of 0..2

@@ -15,7 +15,7 @@ def test_depth_writes_the_promised_keys_and_true_numbers(runs, run, capsys):
     run("depth", runs / "hops", "--loops", 9, "--examples", 40, "--factor", 2)
     numbers = json.loads((runs / "hops/depth.json").read_text())
     assert numbers["difficulty"] == [1, 2, 3, 4] and numbers["loops"] == list(range(1, 10))
-    assert numbers["trained_difficulty"] == 2 and numbers["trained_loops"] == dict(mean=3.5, largest=6)
+    assert numbers["trained_difficulty"] == 2 and numbers["trained_loops"] == dict(mean=4.0, largest=6)
     assert numbers["examples"] == 40 and numbers["seeds"] == [0] and len(numbers["control"]) == 4
     model, task, _ = load_model(runs / "hops")
     control, _, _ = load_model(runs / "hops/control")

@@ -65,7 +65,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["--entities", "4", "--relations", "1", "--hops", "2"], "no val question"),
         (["--out", "finished/config.json"], "cannot write"),
         # a flag that would do nothing
-        (["--loops", "12"], "--loops does nothing with --sampler difficulty"),
+        (["--loops", "12"], "--loops does nothing with --sampler blind"),
         (["--loops", "12", "--sampler", "difficulty"], "--loops does nothing with --sampler difficulty"),
         (["--slack", "2", "--sampler", "fixed"], "--slack does nothing with --sampler fixed"),
         (["--lead", "2", "--sampler", "poisson"], "--lead does nothing with --sampler poisson"),

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 # ---- kill -9: a run that is killed and resumed, as often as you like, is the run that was left alone
 
-SHORT = "--task multihop --hops 4 --gate 0.01 --ema 0.9 --state_init noise --eval_every 1 --steps 40".split()
+SHORT = "--task multihop --hops 4 --gate 0 --ema 0.9 --state_init noise --eval_every 1 --steps 40".split()
 RUN = [*TINY, *SHORT, "--out", "run"]
 # Calls that a run makes on its way to the disk, each the place of a murder. It happens before the call.
 KILLED_AT = """
