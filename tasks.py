@@ -123,6 +123,10 @@ class Task:
         """(B,) bool: is each answer in prediction (B, T) right?"""
         return ((prediction == batch.targets) | (batch.targets == IGNORE)).all(1)
 
+    def parts(self, tokens):
+        """{name: (B,) bool}: kinds of questions (B, T) that an accuracy should be told apart for; most tasks: none."""
+        return {}
+
     def name_of(self, difficulty):
         """A difficulty in words."""
         unit = re.sub(r"s\b", "", self.unit, count=1) if difficulty == 1 else self.unit
@@ -339,11 +343,17 @@ class Addition(Task):
     """
     Add two numbers, all digits of the sum at once, so that the loop and not the text has to move the carry.
 
-        "6 7 3 4 ="     36 + 47, lowest digits first and in pairs; the digits of 83 are read behind each pair and the
-          3   8 0       last carry at "="; show() prints "36+47=083"
+        "> 6 7 3 4 ="     36 + 47, lowest digits first and in pairs; the digits of 83 are read behind each pair and the
+             3   8 0      last carry at "="; show() prints "36+47=083"
 
-    Difficulty: the longest way that one carry travels, in places: 0 without a carry, n for 99..9 + 1. Half of a mixed
-    batch is uniform over numbers (long carries are rare there), half has one of a uniform length planted.
+    Whether a place hands a carry on is decided in it, unless its two digits add up to 9: then it hands on what comes in
+    from below. Difficulty: one more than the longest run of such nines, the places that a decision ("a carry", "none")
+    travels up from where it is made: 1 if every place decides for itself, n for 99..9 + 1 (n digits). ">" decides, too:
+    nothing comes in. Without it 55 + 55 would be the same to every position, as all see nothing but fives.
+
+    Half of a mixed batch is uniform over numbers (long runs are rare there), half has a run of a uniform length planted
+    somewhere, and shorter ones around it. A carry comes into every second of the planted runs: else a model learns to
+    guess one from a long run. Runs longer than in training stand in numbers a quarter longer than they.
     """
 
     digits: int = 8  # digits of each number in training
@@ -354,7 +364,7 @@ class Addition(Task):
         if self.digits < 1:
             raise ValueError(f"digits must be at least 1, not {self.digits}")
         self.max_difficulty = self.digits
-        self.vocab_size, self.block_size = 11, 2 * self.digits + 1
+        self.vocab_size, self.block_size = 12, 2 * self.digits + 2
 
     def mixture(self, generator, size, low, high):
         planted = super().mixture(generator, size, low, high)
@@ -362,56 +372,69 @@ class Addition(Task):
         return planted.masked_fill(natural, -1)
 
     def question(self, generator, difficulty):
-        B, n = len(difficulty), max(self.digits, int(difficulty.max()))
-        a, b = torch.randint(10, (2, B, n), generator=generator)
-        u, v = torch.rand((2, B, n), generator=generator)
-        place, planted = torch.arange(n), (difficulty >= 0)[:, None]
-        start = (torch.rand(B, generator=generator) * (n - difficulty + 1)).long()[:, None]
-        end = start + difficulty[:, None]
-        # plant: a carry is born at `start` by a sum over 9, sums of 9 hand it on, and at `end` it dies
-        born = planted & (place == start) & (place < end)
-        hands_on = planted & (place > start) & (place < end)
-        alone = torch.rand((B, 1), generator=generator) < 0.5  # half the time no other carry
-        dies = planted & ~born & ~hands_on & (alone | (place == end))
-        a = torch.where(born, 1 + (9 * u).long(), torch.where(dies, (9 * u).long(), a))
-        b = torch.where(dies, ((9 - a) * v).long(), b)
-        b = torch.where(hands_on, 9 - a, b)
-        b = torch.where(born, 9 - (a * v).long(), b)
-        return torch.cat((torch.stack((a, b), dim=2).flatten(1), torch.full_like(a[:, :1], 10)), dim=1)
+        B, n, longest = len(difficulty), self.digits, int(difficulty.max())
+        if longest > n:
+            n = longest + longest // 4
+        a, b = torch.randint(10, (B, n, 2), generator=generator).unbind(2)
+        planted = (difficulty > 0)[:, None]
+        run = difficulty.clamp(min=1)[:, None] - 1  # (B, 1), so many nines
+        carry = torch.arange(B)[:, None] % 2  # is one to come into it? then the run cannot begin at the lowest place
+        start = carry + (torch.rand((B, 1), generator=generator) * (n - run - carry + 1)).long()
+        place = torch.arange(n) - start  # the run is at 0 .. run - 1, and what stands beside it decides
+        share = torch.rand((B, 1), generator=generator) * run / (run + 1)
+        others = (torch.rand((B, n), generator=generator) < share) & (place != -1) & (place != run)
+        nines = planted & (others | ((place >= 0) & (place < run)))
+        by_chance = planted & ~nines & (a + b == 9)
+        b = torch.where(by_chance, (b + 5) % 10, b)  # these sums are now 4 or 14
+        b = torch.where(nines, 9 - a, b)
+        tokens = torch.stack((a, b), dim=2).flatten(1)
+        tokens = F.pad(F.pad(tokens, (1, 0), value=11), (0, 1), value=10)
+        mirrored = torch.where(tokens < 10, 9 - tokens, tokens)  # 18 - sum: nines stay, other decisions turn around
+        return torch.where(planted & (self.runs(tokens)[1][:, None] != carry), mirrored, tokens)
 
     def sums(self, tokens):
         """(B, n): what the two digits of each place add up to, 0..18, without carry."""
-        return tokens[:, 0:-1:2] + tokens[:, 1::2]
+        return tokens[:, 1:-1:2] + tokens[:, 2:-1:2]
+
+    def runs(self, tokens):
+        """The longest run of nines (B,) and whether a carry, 1 or 0, comes into it (of several: into the highest)."""
+        run = longest = carry = carried = torch.zeros_like(tokens[:, 0])
+        for total in self.sums(tokens).T:
+            run = torch.where(total == 9, run + 1, 0)
+            carry = (total + carry) // 10
+            carried = torch.where(run >= longest, carry, carried)
+            longest = torch.maximum(longest, run)
+        return longest, carried
 
     def measure(self, tokens):
-        travelled = longest = torch.zeros_like(tokens[:, 0])
-        for total in self.sums(tokens).T:
-            travelled = torch.where(total > 9, 1, torch.where((total == 9) & (travelled > 0), travelled + 1, 0))
-            longest = torch.maximum(longest, travelled)
-        return longest
+        return self.runs(tokens)[0] + 1
+
+    def parts(self, tokens):
+        carried = self.runs(tokens)[1] == 1
+        return {"a carry comes in": carried, "none comes in": ~carried}
 
     def answer(self, tokens):
         targets = torch.full_like(tokens, IGNORE)
         carry = torch.zeros_like(tokens[:, 0])
         for place, total in enumerate(self.sums(tokens).T):
-            targets[:, 2 * place + 1] = (total + carry) % 10
+            targets[:, 2 * place + 2] = (total + carry) % 10
             carry = (total + carry) // 10
         targets[:, -1] = carry
         return targets
 
     def belongs(self, tokens, split):
-        return in_split(tokens[:, :-1], split)  # without "=": leading zeros do not make another question
+        return in_split(tokens[:, 1:-1], split)  # digits only: leading zeros do not make another question
 
     def show(self, tokens, prediction=None):
         def number(digits):
             return "".join(map(str, reversed(digits)))
 
         digits = tokens.tolist()
-        text = f"{number(digits[0:-1:2])}+{number(digits[1::2])}="
-        return text if prediction is None else text + number([*prediction.tolist()[1::2], int(prediction[-1])])
+        text = f"{number(digits[1:-1:2])}+{number(digits[2:-1:2])}="
+        return text if prediction is None else text + number([*prediction.tolist()[2:-1:2], int(prediction[-1])])
 
     def name(self, token):
-        return "=" if token == 10 else str(token)
+        return "=>"[token - 10] if token >= 10 else str(token)
 
 
 TASKS = {"multihop": MultiHop, "composition": Composition, "phop": PHop, "addition": Addition}  # sudoku.py adds its own

@@ -132,7 +132,7 @@ def main(runs, args):
     if not task.causal:
         fail(f"--task {flags.task} is not causal: nothing of it can be cached")
     top = task.max_difficulty
-    difficulties = [d for d in sorted({0, 1, top // 4, top // 2, top, 2 * top}) if d > 0 or flags.task == "addition"]
+    difficulties = [d for d in sorted({1, top // 4, top // 2, top, 2 * top}) if d > 0]
     loops = args.loops or flags.loops
     numbers = dict(task=flags.task, difficulty=difficulties, unit=task.unit, loops=loops)
     numbers["seeds"] = [flags.seed for _, _, flags in loaded]

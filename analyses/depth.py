@@ -51,6 +51,14 @@ def accuracy_by_loop(model, task, split, difficulty, loops, examples):
     return accuracy, margin
 
 
+@torch.no_grad()
+def accuracy_of_parts(model, task, difficulty, loops, examples):
+    """{name: accuracy} of the kinds of questions that a task wants to be told apart, on the first test batch."""
+    batch = task.batch("test", 0, examples, difficulty)
+    right = task.check(batch, model(batch.tokens, loops).argmax(-1)).float()
+    return {name: right[rows].mean().item() for name, rows in task.parts(batch.tokens).items()}
+
+
 def measure_run(folder, model, task, flags, args):
     """One run: what all its seeds share, and what it found: for each difficulty after each loop, and the control's."""
     trained = trained_loops(flags, task)
@@ -63,6 +71,7 @@ def measure_run(folder, model, task, flags, args):
     found = dict(seed=flags.seed, accuracy=[], margin=[], best_loops=[], accuracy_at_best_loops=[], distinct=[])
     found["loops_needed"] = []  # the fewest that solve it on val, None if there are none
     found["control"] = [] if control else None
+    found["parts"] = []  # of each difficulty, at its best loops
     for difficulty in tqdm([*difficulties, None], desc=f"depth of {folder}", leave=False):
         val, _ = accuracy_by_loop(model, task, "val", difficulty, loops, args.examples)
         test, margin = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
@@ -75,6 +84,7 @@ def measure_run(folder, model, task, flags, args):
         found["margin"].append(margin)
         found["best_loops"].append(best + 1)
         found["accuracy_at_best_loops"].append(test[best])
+        found["parts"].append(accuracy_of_parts(model, task, difficulty, best + 1, args.examples))
         found["distinct"].append(len(task.batch("test", 0, args.examples, difficulty).tokens.unique(dim=0)))
         found["loops_needed"].append(next((t for t, accuracy in enumerate(val, 1) if accuracy >= SOLVED), None))
         if control:
@@ -181,6 +191,9 @@ def say(numbers):
         trained, best = numbers["accuracy_at_trained_loops"][i], numbers["accuracy_at_best_loops"][i]
         control = f"{numbers['control'][i]:.3f}" if numbers["control"] else "-"
         print(f"{name.split()[0]:>22}   {trained:>20.3f}   {best:>10.3f} at {chosen:<12}   {control:>14}")
+        for part in numbers["by_run"][0]["parts"][i]:
+            each = [found["parts"][i][part] for found in numbers["by_run"]]
+            print(f"{part:>22}   {'':>20}   {np.mean(each):>10.3f}")
     for found in numbers["by_run"]:
         mixture, name = found["mixture"], "mixture of training"
         trained, best, chosen = (mixture[key] for key in ("accuracy_at_trained_loops", "accuracy", "best_loops"))

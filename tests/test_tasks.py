@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers import make_task
 
+from looped import Config, LoopedGPT
 from sudoku import Sudoku
 from tasks import IGNORE, Addition, Composition, MultiHop, PHop
 
@@ -201,30 +202,43 @@ def test_phop_shows_what_its_docstring_promises():
 # ---- addition
 
 
-def ripple_rounds(a, b):
-    """Add with all carries moving one place at once; the rounds until none is left."""
-    digits, rounds = [x + y for x, y in zip(a, b)] + [0], 0
-    while any(d > 9 for d in digits):
-        carries = [0] + [d // 10 for d in digits[:-1]]
-        digits = [d % 10 + c for d, c in zip(digits, carries)]
-        rounds += 1
-    return rounds
+def nines(a, b):
+    """(places, carry in) of the longest run of digits that add up to 9, the highest of several; by int addition."""
+    n, best = len(a), (0, None)
+    for start in range(n):
+        for end in range(start + 1, n + 1):
+            if all(x + y == 9 for x, y in zip(a[start:end], b[start:end])) and end - start >= best[0]:
+                below = [sum(x * 10**i for i, x in enumerate(digits[:start])) for digits in (a, b)]
+                best = end - start, sum(below) // 10**start
+    return best
 
 
-@pytest.mark.parametrize("difficulty", (None, 0, 1, 4, 8, 11))
+@pytest.mark.parametrize("difficulty", (None, 1, 2, 4, 8, 11))
 def test_addition_against_int(difficulty):
     task = Addition()
     batch = task.batch("train", 0, 200, difficulty)
-    for tokens, targets, measured in zip(batch.tokens.tolist(), batch.targets.tolist(), batch.difficulty.tolist()):
-        a, b = tokens[0:-1:2], tokens[1::2]
-        answer = targets[1::2] + targets[-1:]
+    carried = task.parts(batch.tokens)["a carry comes in"].tolist()
+    for i, (tokens, targets) in enumerate(zip(batch.tokens.tolist(), batch.targets.tolist())):
+        a, b = tokens[1:-1:2], tokens[2:-1:2]
+        answer = targets[2:-1:2] + targets[-1:]
         value = [int("".join(map(str, reversed(digits)))) for digits in (a, b, answer)]
         assert value[0] + value[1] == value[2]
-        assert measured == ripple_rounds(a, b)
-        assert tokens[-1] == 10 and all(targets[i] == IGNORE for i in range(0, len(tokens) - 1, 2))
+        run, carry = nines(a, b)
+        assert batch.difficulty[i] == run + 1 and carried[i] == (answer[-1] if run == 0 else carry)
+        assert tokens[0] == 11 and tokens[-1] == 10 and all(targets[i] == IGNORE for i in range(1, len(tokens) - 1, 2))
 
 
-def test_half_of_a_mixed_addition_batch_has_a_long_carry():
+@pytest.mark.parametrize("digits, difficulty", ((8, 2), (8, 3), (8, 8), (8, 12), (20, 12)))
+def test_a_carry_comes_into_every_second_run_of_nines(digits, difficulty):
+    task = Addition(digits=digits)
+    batch = task.batch("test", 0, 100, difficulty)
+    assert task.parts(batch.tokens)["a carry comes in"].sum() == 50
+    rows = ["".join(str(min(x, 10) % 10) for x in row) for row in task.sums(batch.tokens).tolist()]
+    starts = {row.find("9" * (difficulty - 1)) for row in rows}
+    assert len(starts) > min(4, digits - difficulty)  # not always at the same place
+
+
+def test_half_of_a_mixed_addition_batch_has_a_long_run():
     difficulty = Addition().batch("train", 0, 4000).difficulty
     uniform = Addition().question(torch.Generator().manual_seed(0), torch.full((4000,), -1))
     natural = (Addition().measure(uniform) >= 5).float().mean()
@@ -233,12 +247,31 @@ def test_half_of_a_mixed_addition_batch_has_a_long_carry():
 
 def test_addition_shows_what_its_docstring_promises():
     task = Addition(digits=2)
-    tokens = torch.tensor([[6, 7, 3, 4, 10]])
-    assert task.answer(tokens).tolist() == [[IGNORE, 3, IGNORE, 8, 0]]
+    tokens = torch.tensor([[11, 6, 7, 3, 4, 10]])
+    assert task.answer(tokens).tolist() == [[IGNORE, IGNORE, 3, IGNORE, 8, 0]]
     assert task.show(tokens[0], task.answer(tokens)[0]) == "36+47=083"
 
 
 def test_leading_zeros_do_not_make_another_question():
-    short, long = torch.tensor([[6, 7, 3, 4, 10]]), torch.tensor([[6, 7, 3, 4, 0, 0, 0, 0, 10]])
+    short, long = torch.tensor([[11, 6, 7, 3, 4, 10]]), torch.tensor([[11, 6, 7, 3, 4, 0, 0, 0, 0, 10]])
     for split in ("train", "val", "test"):
         assert Addition().belongs(short, split) == Addition().belongs(long, split)
+
+
+# ---- where does a question begin?
+
+
+@pytest.mark.parametrize(
+    "words", ("> 5 5 5 5 5 5 =", "a r0 r0 r0 r0", "> | a a a a a"), ids=("addition", "multihop", "phop")
+)
+def test_a_token_that_stands_nowhere_else_tells_constant_texts_apart(words):
+    """Without it attention, which knows distances alone, would see the same at every position of a constant text."""
+    numbers = {word: i for i, word in enumerate(dict.fromkeys(words.split()))}
+    text = torch.tensor([[numbers[word] for word in words.split()]])
+    for position in ("relative", "window", "rope"):
+        model = LoopedGPT(Config(len(numbers), text.shape[1], position=position))
+        constant = [i for i, word in enumerate(words.split()) if words.split().count(word) > 2]
+        states = model.think(text, 12)[0, constant]
+        assert torch.cdist(states, states).fill_diagonal_(1).min() > 1e-3
+        cut = model.think(text[:, constant], 12)[0]  # without the first token there is nothing to tell them apart by
+        assert torch.cdist(cut, cut).max() < 1e-3
