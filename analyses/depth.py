@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from analyses.common import add_examples, add_factor, add_loops, difficulties_of, load_seeds, main_of
-from analyses.depth_curves import SOLVED, draw_curves, fit_exponential, fit_line, trained_rows
+from analyses.depth_curves import SOLVED, draw_curves, fit_exponential, fit_line, fit_ramp, trained_rows
 from figures import WIDTH, plt, seeds_text, write
 from runs import fail, find_class, flag_names
 from tasks import IGNORE
@@ -108,24 +108,27 @@ def load_control(folder, flags, device):
     return control
 
 
-def average(measured):
-    """The numbers of depth.json: means over the runs, and what each of them found."""
+def summary(measured):
+    """The numbers of depth.json: medians over the runs, and what each of them found."""
     numbers, each = measured[0][0], [found for _, found in measured]
 
-    def mean(key):
-        return np.mean([found[key] for found in each], axis=0).round(5).tolist()
+    def median(key):
+        return np.median([found[key] for found in each], axis=0).round(5).tolist()
 
     for key in ("accuracy", "margin", "accuracy_at_trained_loops", "accuracy_at_best_loops"):
-        numbers[key] = mean(key)
-    numbers["control"] = mean("control") if all(found["control"] for found in each) else None
+        numbers[key] = median(key)
+    numbers["control"] = median("control") if all(found["control"] for found in each) else None
     numbers.update(seeds=[found["seed"] for found in each], by_run=each)
+    for found in each:
+        del found["margin"]  # by far the longest, and only the picture wants it
     needed = [(d, t) for found in each for d, t in zip(numbers["difficulty"], found["loops_needed"]) if t and d > 0]
     if len({d for d, _ in needed}) > 2:
         d, t = zip(*needed)
         (_, slope, r2), (_, per_doubling, r2_logarithmic) = fit_line(d, t), fit_line(np.log2(d), t)
         numbers["growth"] = dict(loops_a_step=slope, r2_linear=r2, r2_logarithmic=r2_logarithmic)
         numbers["growth"]["loops_a_doubling"] = per_doubling
-    numbers["fit"] = fit_exponential(1 - np.mean([found["mixture"]["by_loop"] for found in each], axis=0))
+    error = 1 - np.median([found["mixture"]["by_loop"] for found in each], axis=0)
+    numbers["fit"] = dict(exponential=fit_exponential(error), ramp=fit_ramp(error))
     return numbers
 
 
@@ -164,7 +167,8 @@ def title_of(numbers):
     most, last = numbers["trained_loops"]["largest"], numbers["difficulty_names"][-1].split()[0]
     as_trained = hardest_solved(numbers, numbers["accuracy_at_trained_loops"])
     best = hardest_solved(numbers, numbers["accuracy_at_best_loops"])
-    found = f"solves {as_trained} with {most} loops, as in training,\n{best} with the best loop count"
+    hardest = ", the hardest asked," * (best == last)
+    found = f"solves {as_trained} with {most} loops, as in training,\n{best}{hardest} with the best loop count"
     if best == as_trained:
         found = f"solves {as_trained} with {most} loops, as in training,\nand no more with the best loop count"
     if as_trained == last:
@@ -183,32 +187,42 @@ def hardest_solved(numbers, accuracies):
 # Say
 
 
+def between(values, digits=3):
+    """The median of the runs and, of several, their range: "0.998 [0.996, 1.000]"."""
+    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), np.median(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} [{low}, {high}]"
+
+
 def say(numbers):
-    unit, most = numbers["unit"], numbers["trained_loops"]["largest"]
-    print(f"\n{unit:>22}   {most} loops, as trained   best loops (chosen on val)   untied control")
+    """A table: a row for each difficulty (and for each kind of its questions), medians and ranges of the runs."""
+    each, most = numbers["by_run"], numbers["trained_loops"]["largest"]
+    row = "{:>22}  {:>20}  {:>20} {:<15}  {:>20}"
+    print()
+    print(row.format(numbers["unit"], f"{most} loops, as trained", "best loops", "(chosen on val)", "untied control"))
     for i, name in enumerate(numbers["difficulty_names"]):
-        chosen = ", ".join(str(found["best_loops"][i]) for found in numbers["by_run"])
-        trained, best = numbers["accuracy_at_trained_loops"][i], numbers["accuracy_at_best_loops"][i]
-        control = f"{numbers['control'][i]:.3f}" if numbers["control"] else "-"
-        print(f"{name.split()[0]:>22}   {trained:>20.3f}   {best:>10.3f} at {chosen:<12}   {control:>14}")
-        for part in numbers["by_run"][0]["parts"][i]:
-            each = [found["parts"][i][part] for found in numbers["by_run"]]
-            print(f"{part:>22}   {'':>20}   {np.mean(each):>10.3f}")
-    for found in numbers["by_run"]:
-        mixture, name = found["mixture"], "mixture of training"
-        trained, best, chosen = (mixture[key] for key in ("accuracy_at_trained_loops", "accuracy", "best_loops"))
-        print(f"{name:>22}   {trained:>20.3f}   {best:>10.3f} at {chosen} (seed {found['seed']})")
+        trained = between([found["accuracy_at_trained_loops"][i] for found in each])
+        best = between([found["accuracy_at_best_loops"][i] for found in each])
+        chosen = "at " + between([found["best_loops"][i] for found in each], digits=0)
+        control = between([found["control"][i] for found in each]) if numbers["control"] else "-"
+        print(row.format(name.split()[0], trained, best, chosen, control))
+        for part in each[0]["parts"][i]:
+            print(row.format(part, "", between([found["parts"][i][part] for found in each]), "", ""))
+    mixture = [found["mixture"] for found in each]
+    trained, best = (between([each[key] for each in mixture]) for key in ("accuracy_at_trained_loops", "accuracy"))
+    chosen = "at " + between([each["best_loops"] for each in mixture], digits=0)
+    print(row.format("mixture of training", trained, best, chosen, ""))
     if "growth" in numbers:
         growth = "{loops_a_step:.2f} more for each step of difficulty (R2 {r2_linear:.2f}; as a logarithm: "
         growth += "{loops_a_doubling:.2f} for each doubling, R2 {r2_logarithmic:.2f})"
         print(f"loops needed for {SOLVED} (val): {growth.format(**numbers['growth'])}")
-    fit = "{e_inf:.3f} + {A:.2f} exp(-{k:.3f} L), residual {residual:.3f}".format(**numbers["fit"])
-    print(f"error after L loops on the mixture of training: {fit}")
+    print("error after L loops on the mixture of training:")
+    print("    {e_inf:.3f} + {A:.2f} exp(-{k:.3f} L), residual {residual:.3f}".format(**numbers["fit"]["exponential"]))
+    print("    max({e_inf:.3f}, {a:.2f} - {b:.3f} L), residual {residual:.3f}".format(**numbers["fit"]["ramp"]))
 
 
 def main(runs, args):
     loaded = load_seeds(runs, args.device)
-    numbers = average([measure_run(run, *each, args) for run, each in zip(runs, loaded)])
+    numbers = summary([measure_run(run, *each, args) for run, each in zip(runs, loaded)])
     say(numbers)
     write(runs[0], "depth", draw_map(numbers), numbers)
     write(runs[0], "depth_curves", draw_curves(numbers, title_of(numbers)))

@@ -29,6 +29,18 @@ def fit_exponential(error):
     return best
 
 
+def fit_ramp(error):
+    """err(L) = max(e_inf, a - b L), as a walk of one step a loop solves a mixture of difficulties; and its residual."""
+    best, L = None, np.arange(1, len(error) + 1)
+    for corner in range(2, len(error) + 1):  # the line goes through the loops before, the floor through those after
+        b, a = np.polyfit(L[:corner], error[:corner], 1)
+        e_inf = float(np.mean(error[corner:])) if corner < len(error) else 0.0
+        residual = np.sqrt(np.mean((np.maximum(e_inf, a + b * L) - error) ** 2))
+        if best is None or residual < best["residual"]:
+            best = dict(e_inf=e_inf, a=float(a), b=float(-b), residual=float(residual))
+    return best
+
+
 def trained_rows(numbers):
     """How many of the difficulties are trained ones; these come first."""
     return sum(difficulty <= numbers["trained_difficulty"] for difficulty in numbers["difficulty"])
@@ -54,10 +66,16 @@ def draw_choices(axis, numbers):
         (everywhere, "x-.", GREEN, f"looped, {loops} loops\nfor every question"),
         (numbers["accuracy_at_trained_loops"], "s--", ORANGE, f"looped, {most} loops,\nthe most in training"),
     ]
+    points = {BLUE: "accuracy_at_best_loops", ORANGE: "accuracy_at_trained_loops"}
     if numbers["control"]:
         curves.append((numbers["control"], "^:", GREY, f"untied control,\n{most} layers"))
+        points[GREY] = "control"
     for y, style, color, _ in curves:
         axis.plot(x, y, style, color=color, ms=5)
+    if len(numbers["by_run"]) > 1:  # every seed a point, the curve their median
+        for color, key in points.items():
+            for found in numbers["by_run"]:
+                axis.plot(x, found[key], ".", color=color, ms=4, alpha=0.6, zorder=3)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set(xlabel=f"difficulty ({numbers['unit']})", ylabel="accuracy (test)", ylim=(-0.03, 1.03))
     if trained_rows(numbers) < len(x):

@@ -40,11 +40,14 @@ def test_depth_writes_the_promised_keys_and_true_numbers(runs, run, capsys):
     assert "best loops" in capsys.readouterr().out
 
 
-def test_depth_averages_over_seeds(runs, run):
+def test_depth_takes_the_median_of_the_seeds(runs, run, capsys):
     run("depth", runs / "hops", runs / "other", "--loops", 8, "--examples", 20)
     numbers = json.loads((runs / "hops/depth.json").read_text())
     one, two = (torch.tensor(found["accuracy"]) for found in numbers["by_run"])
     assert numbers["seeds"] == [0, 1] and torch.allclose(torch.tensor(numbers["accuracy"]), (one + two) / 2)
+    low, high = sorted(found["accuracy_at_best_loops"][0] for found in numbers["by_run"])
+    assert f"{(low + high) / 2:.3f} [{low:.3f}, {high:.3f}]" in capsys.readouterr().out
+    assert depth.between([0.1, 0.9, 0.2]) == "0.200 [0.100, 0.900]" and depth.between([0.5]) == "0.500"
 
 
 def test_depth_measures_the_margin_and_the_loops_needed(runs, run):
@@ -81,6 +84,9 @@ def test_the_title_says_what_is_solved():
     assert "solves 2 with 6 loops, as in training, and no more" in depth.title_of(numbers).replace("\n", " ")
     numbers["accuracy_at_trained_loops"] = [1, 1, 1, 1]
     assert "solves 8, the hardest asked" in depth.title_of(numbers)
+    numbers["accuracy_at_trained_loops"] = [1, 0.9, 0.2, 0.2]
+    numbers["accuracy_at_best_loops"] = [1, 1, 1, 1]
+    assert "8, the hardest asked, with the best" in depth.title_of(numbers)
     assert depth.hardest_solved(numbers, [0.5, 1, 1, 1]) == "none"
 
 
@@ -92,6 +98,10 @@ def test_fits_find_the_curves_that_were_drawn():
     fit = depth.fit_exponential(0.07 + 0.8 * np.exp(-0.3 * L))
     assert fit["e_inf"] == pytest.approx(0.07, abs=2e-3) and fit["k"] == pytest.approx(0.3, rel=0.03)
     assert fit["residual"] < 2e-3 < depth.fit_exponential(L % 2)["residual"]
+    stairs = np.maximum(0.02, 1.05 - 0.15 * L)
+    ramp = depth.fit_ramp(stairs)
+    assert (ramp["e_inf"], ramp["a"], ramp["b"]) == pytest.approx((0.02, 1.05, 0.15)) and ramp["residual"] < 1e-9
+    assert depth.fit_exponential(stairs)["residual"] > 0.02 < depth.fit_ramp(np.exp(-0.2 * L))["residual"]
 
 
 def test_names_at_the_ends_of_curves_do_not_touch():
