@@ -1,27 +1,45 @@
 """
 Exit rules: accuracy against the loops spent, for each rule of when to stop
 
-`solve` lets each question stop on its own. Every rule is tried at several thresholds; for each rule the cheapest
-threshold among those within 0.01 of its best accuracy on val is chosen, and reported on test, for easy questions
-(trained difficulties) and hard ones apart. The rule "fixed" spends the same number of loops on every question.
+`solve` lets each question stop on its own. Every rule is tried at many thresholds; for each rule the cheapest threshold
+among those within 0.01 of its best accuracy on val is chosen, and reported on test, for easy questions (trained
+difficulties) and hard ones apart. The rule "fixed" spends the same number of loops on every question.
+
+A rule looks at the state (settle), at how far the prediction moves (kl) or at how undecided it is (entropy). What it
+looks at and where it looks are two things, so settle and kl are tried both at the answer alone and everywhere.
 """
+
+import math
 
 import torch
 from tqdm import tqdm
 
 from analyses.common import add_examples, add_factor, add_loops, difficulties_of, load_looped, main_of
 from figures import BLUE, GREEN, GREY, ORANGE, WIDTH, label_ends, plt, seeds_text, write
+from looped import entropy, kl, settle
 from runs import fail
 from tasks import IGNORE, stream
 from train import trained_loops
 
 MANY = True
-THRESHOLDS = dict(
-    settle=(0.3, 0.1, 0.05, 0.01, 0.001),
-    kl=(0.1, 0.01, 0.001, 1e-4, 1e-6),
-    entropy=(1.0, 0.3, 0.1, 0.03, 0.003),
-)
-STYLES = dict(fixed=(GREY, "-"), settle=(BLUE, "o-"), kl=(ORANGE, "s-"), entropy=(GREEN, "^-"))
+
+
+def settle_at_answer(model, before, h, answer_mask, last):
+    """How far the loop moved the states of the answers alone."""
+    at_answer = answer_mask[..., None]
+    return settle(model, before * at_answer, h * at_answer, answer_mask, last)
+
+
+def kl_everywhere(model, before, h, answer_mask, last):
+    """How far it moved the prediction, at whichever position it moved most."""
+    return kl(model, before, h, torch.ones_like(answer_mask), last)
+
+
+RULES = {"settle": settle, "settle at answer": settle_at_answer}
+RULES |= {"kl": kl, "kl everywhere": kl_everywhere, "entropy": entropy}
+THRESHOLDS = [float(f"{10 ** (-i / 2):.1e}") for i in range(17)]  # 1 to 1e-8, where float32 has little left to measure
+STYLES = {"fixed": (GREY, "-"), "settle": (BLUE, "o-"), "settle at answer": (BLUE, "x:")}
+STYLES |= {"kl": (ORANGE, "s-"), "kl everywhere": (ORANGE, "+:"), "entropy": (GREEN, "^-")}
 
 
 def add_flags(parser):
@@ -49,17 +67,32 @@ def measure_exits(model, task, flags, split, args):
     for difficulty in tqdm(difficulties, desc="exits", leave=False):
         torch.manual_seed(stream(flags.seed, "starts", difficulty))  # for state_init="noise"
         batch = task.batch(split, 0, size, difficulty)
-        answers, part = batch.targets != IGNORE, {"difficulty": batch.difficulty}
-        states = list(model.states(batch.tokens, loops))[1:]
-        for t, h in enumerate(states, 1):
-            right = task.check(batch, model.readout(h).argmax(-1))
-            part["fixed", t] = torch.stack((right, torch.full_like(batch.difficulty, t)))
-        for rule, thresholds in THRESHOLDS.items():
-            for threshold in thresholds:
-                logits, used = model.solve(batch.tokens, rule, threshold, loops, answers)
-                part[rule, threshold] = torch.stack((task.check(batch, logits.argmax(-1)), used))
-        parts.append({key: value.cpu() for key, value in part.items()})
+        answers = batch.targets != IGNORE
+        right, measured = [], {rule: [] for rule in RULES}
+        last = dict.fromkeys(RULES, torch.full((size,), math.inf, device=answers.device))
+        before = None
+        for h in model.states(batch.tokens, loops):
+            if before is not None:
+                right.append(task.check(batch, model.readout(h).argmax(-1)))
+                for rule, measure in RULES.items():
+                    last[rule] = measure(model, before, h, answers, last[rule])
+                    measured[rule].append(last[rule])
+            before = h
+        right = torch.stack(right)  # (loops, N)
+        part = {("fixed", t): used(right, torch.full_like(batch.difficulty, t)) for t in range(1, loops + 1)}
+        for rule in RULES:
+            values = torch.stack(measured[rule])
+            for threshold in THRESHOLDS:
+                stops = values < threshold
+                stops[-1] = True
+                part[rule, threshold] = used(right, stops.int().argmax(0) + 1)
+        parts.append({key: value.cpu() for key, value in part.items()} | {"difficulty": batch.difficulty.cpu()})
     return join(parts)
+
+
+def used(right, loops):
+    """(2, N): was each question right (loops, N) after its number of loops (N,), and that number."""
+    return torch.stack((right.gather(0, loops[None] - 1)[0], loops))
 
 
 def join(parts):
@@ -126,7 +159,7 @@ def draw(numbers):
 def title_of(numbers):
     """The most accurate rule against the same count for every question."""
     ends = {rule: at_chosen(found, "hard") for rule, found in numbers["rules"].items()}
-    rule = max(THRESHOLDS, key=lambda rule: ends[rule][0])
+    rule = max(RULES, key=lambda rule: ends[rule][0])
     found = "{}: {:.2f} right with {:.0f} loops on average".format(rule, *ends[rule])
     always = "{:.2f} with {:.0f} for every question".format(*ends["fixed"])
     return f"{found}, {always}\n({numbers['task']}, {numbers['hard']}, {seeds_text(numbers['seeds'])})"
@@ -148,11 +181,11 @@ def main(runs, args):
     name = f"more than {top} {task.unit}" if task.grows else "the harder half"
     numbers = dict(task=loaded[0][2].task, seeds=[flags.seed for _, _, flags in loaded], questions=len(hard))
     numbers.update(unit=task.unit, hard=name, rules={})
-    print(f"\n{'rule':>8}  threshold (chosen on val)   easy: right, loops   hard: right, loops")
-    for rule in ("fixed", *THRESHOLDS):
+    print(f"\n{'rule':>16}  threshold (chosen on val)   easy: right, loops   hard: right, loops")
+    for rule in ("fixed", *RULES):
         found = numbers["rules"][rule] = summarise(rule, val, test, hard)
         easy, difficult = ("{:.3f} {:>6.1f}".format(*at_chosen(found, kind)) for kind in ("easy", "hard"))
-        print(f"{rule:>8}  {found['chosen']:>25}   {easy:>18}   {difficult:>18}")
+        print(f"{rule:>16}  {found['chosen']:>25}   {easy:>18}   {difficult:>18}")
     write(runs[0], "exits", draw(numbers), numbers)
 
 

@@ -66,6 +66,14 @@ def auroc(score, label, group=None):
     return wins.mean().item()
 
 
+def interval(score, label, group=None, resamples=200):
+    """95 % of the AUROCs of questions drawn again from these (bootstrap): [low, high]; nan if there is no pair."""
+    generator, n = torch.Generator().manual_seed(0), len(score)
+    drawn = [torch.randint(n, (n,), generator=generator) for _ in range(resamples)]
+    values = [auroc(score[i], label[i], None if group is None else group[i]) for i in drawn]
+    return np.quantile(values, (0.025, 0.975)).tolist()
+
+
 def first_loop(holds):
     """The first loop, 1.., from which `holds` (N, loops) is true to the end; loops + 1 if it is not."""
     return holds.shape[1] + 1 - holds.flip(1).long().cumprod(1).sum(1)
@@ -122,6 +130,8 @@ def summarise(pooled, numbers):
     numbers["least_cosine_between_layers"] = pooled["between"].median().item()
     numbers["auroc"] = [auroc(-movement[:, t], right[:, t]) for t in range(loops)]
     numbers["auroc_within"] = [auroc(-movement[:, t], right[:, t], difficulty) for t in range(loops)]
+    numbers["auroc_interval"] = interval(-movement[:, -1], right[:, -1])  # after the last loop
+    numbers["auroc_within_interval"] = interval(-movement[:, -1], right[:, -1], difficulty)
     numbers["size"] = pooled["size"].median(0).values.tolist()
     for holds, name in ((right[:, -1], "right"), (~right[:, -1], "wrong")):
         numbers[f"at_rest_if_{name}"] = settled[holds, -1].float().mean().item()
@@ -145,9 +155,8 @@ def draw_fixedpoint(numbers):
     rows, loops, trained = numbers["by_difficulty"], numbers["loops"], numbers["trained_loops"]
     by_question = {key: np.array(values) for key, values in numbers["by_question"].items()}
     for key in ("answered", "at_rest"):
-        by_question[key] = np.where(
-            by_question[key] > loops, 1.6 * loops, by_question[key]
-        )  # never: apart, at the edge
+        never = by_question[key] > loops
+        by_question[key] = np.where(never, 1.6 * loops, by_question[key])  # apart, at the edge
     for i, row in enumerate(rows):
         color = plt.cm.cividis(i / max(1, len(rows) - 1) * 0.95)
         left.plot(range(1, loops + 1), row["movement"], color=color, lw=2, label=f"{row['difficulty']}")
@@ -194,7 +203,8 @@ def say_fixedpoint(numbers):
         print(f"{text}   {row['auroc']:>21.3f}")
     moments = sorted({min(t, numbers["loops"]) for t in (trained, 2 * trained, numbers["loops"])})
     for key, what in (("auroc", "all pairs"), ("auroc_within", "pairs of equal difficulty")):
-        print(f"AUROC over {what}: " + ", ".join(f"{numbers[key][t - 1]:.3f} after {t} loops" for t in moments))
+        values = ", ".join(f"{numbers[key][t - 1]:.3f} after {t} loops" for t in moments)
+        print(f"AUROC over {what}: {values} [{', '.join(f'{end:.3f}' for end in numbers[f'{key}_interval'])}]")
     print("size of the state: " + ", ".join(f"{numbers['size'][t]:.2f} after {t} loops" for t in moments))
     at_rest = [f"{numbers[f'at_rest_if_{name}']:.3f} of the {name}" for name in ("right", "wrong")]
     print(f"at rest in the end: {', '.join(at_rest)}")

@@ -21,7 +21,7 @@ def test_exits_counts_what_each_rule_spends(runs, run, capsys):
     for difficulty in (1, 2):
         batch = task.batch("test", 0, 4, difficulty)
         answers = batch.targets != IGNORE
-        logits, loops = model.solve(batch.tokens, "entropy", exits.THRESHOLDS["entropy"][0], 6, answers)
+        logits, loops = model.solve(batch.tokens, "entropy", exits.THRESHOLDS[0], 6, answers)
         right += task.check(batch, logits.argmax(-1)).tolist()
         used += loops.tolist()
     assert numbers["rules"]["entropy"]["easy"][0] == pytest.approx([sum(right) / 8, sum(used) / 8])
@@ -47,12 +47,31 @@ def test_the_cheapest_of_the_good_thresholds_is_chosen():
     assert exits.choose(val, [key for key in val if key[0] == "kl"]) == ("kl", 0.001)
 
 
-def test_measuring_each_question_alone_changes_nothing(runs):
+def test_what_a_rule_spends_is_what_solve_spends_on_each_question_alone(runs):
     model, task, flags = load_model(runs / "hops")
     args = argparse.Namespace(loops=5, examples=20, factor=2)
     found = exits.measure_exits(model, task, flags, "test", args)
     batch = task.batch("test", 0, 4, 3)
     rows = found["difficulty"] == 3
-    for row in range(4):
-        _, used = model.solve(batch.tokens[row : row + 1], "settle", 0.1, 5)
-        assert used.item() == found["settle", 0.1][1, rows][row].item()
+    answers = batch.targets != IGNORE
+    model.exit_rules = {name: (measure, 1.0) for name, measure in exits.RULES.items()}
+    spent = set()
+    for rule in exits.RULES:
+        for threshold in exits.THRESHOLDS[:6]:
+            for row in range(4):
+                one = slice(row, row + 1)
+                logits, used = model.solve(batch.tokens[one], rule, threshold, 5, answers[one])
+                right = (logits.argmax(-1) == batch.targets[one])[answers[one]].all()
+                assert found[rule, threshold][:, rows][:, row].tolist() == [right.item(), used.item()]
+                spent.add(used.item())
+    assert len(spent) > 2
+
+
+def test_rules_look_at_the_answer_or_everywhere():
+    h = torch.zeros(1, 2, 4)
+    h[0, 0, 0] = h[0, 1, 1] = 1.0
+    before = h.clone()
+    before[0, 0] = 0.0  # only what is no answer has moved
+    answers = torch.tensor([[False, True]])
+    assert exits.settle_at_answer(None, before, h, answers, None).item() == 0
+    assert exits.settle(None, before, h, answers, None).item() == pytest.approx(0.5**0.5)

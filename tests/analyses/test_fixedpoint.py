@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from analyses.fixedpoint import auroc, draw_fixedpoint, first_loop, layered
+from analyses.fixedpoint import auroc, draw_fixedpoint, first_loop, interval, layered
 from analyses.fixedpoint_more import draw_more
 from looped import Config, LoopedGPT
 from train import load_model
@@ -66,6 +66,17 @@ def test_auroc_counts_pairs():
     rows = list(zip(score.tolist(), label.tolist(), group.tolist()))
     pairs = [(a > b) + 0.5 * (a == b) for a, x, i in rows for b, y, j in rows if x and not y and i == j]
     assert auroc(score, label, group) == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_the_interval_holds_the_auroc_and_shrinks_with_more_questions():
+    generator = torch.Generator().manual_seed(0)
+    label = torch.rand(400, generator=generator) < 0.5
+    score = label + torch.randn(400, generator=generator)  # two normals one apart: AUROC = Phi(1 / sqrt 2) = 0.760
+    low, high = interval(score, label)
+    assert low < auroc(score, label) < high and low < 0.76 < high
+    fewer = interval(score[:50], label[:50])
+    assert 1.5 < (fewer[1] - fewer[0]) / (high - low) < 6  # about sqrt 8
+    assert math.isnan(interval(score, torch.ones(400, dtype=torch.bool))[0])
 
 
 def test_the_first_loop_is_the_one_from_which_it_holds_to_the_end():
