@@ -67,6 +67,13 @@ def test_what_a_rule_spends_is_what_solve_spends_on_each_question_alone(runs):
     assert len(spent) > 2
 
 
+def test_the_title_names_the_cheapest_of_the_accurate_rules():
+    ends = dict(zip(exits.RULES, ([0.5, 3.0], [0.98, 20.0], [0.985, 40.0], [0.99, 30.0], [0.9, 10.0])))
+    rules = {rule: dict(settings=[1], chosen=1, hard=[end]) for rule, end in {**ends, "fixed": [0.97, 44.0]}.items()}
+    title = exits.title_of(dict(rules=rules, task="t", hard="more than 6 hops", seeds=[0]))
+    assert title.startswith("settle at answer: 0.98 right with 20 loops on average, 0.97 with 44 for every question")
+
+
 def test_rules_look_at_the_answer_or_everywhere():
     h = torch.zeros(1, 2, 4)
     h[0, 0, 0] = h[0, 1, 1] = 1.0
