@@ -334,6 +334,9 @@ def load_model(folder, settings, device="cpu"):
     flags, task, model, checkpoint = load_run(folder, settings, device)
     if checkpoint["step"] < flags.steps:
         print(f"note: {folder} stopped at step {checkpoint['step']} of {flags.steps}", file=sys.stderr)
+    flags.level = checkpoint["level"]  # the hardest difficulty that training has seen
+    if flags.level < task.max_difficulty:
+        print(f"note: {folder} was trained to difficulty {flags.level} of {task.max_difficulty}", file=sys.stderr)
     model.load_state_dict(checkpoint["ema"] or checkpoint["model"])
     return model.eval(), task, flags
 
@@ -372,9 +375,10 @@ def open_folder(flags):
         fail(f"cannot write to {folder}: {error.strerror}")
 
 
-def draw_curve(folder):
-    """curve.png: loss, and accuracy by difficulty, from metrics.jsonl."""
+def draw_curve(folder, last=None):
+    """curve.png: loss, and accuracy by difficulty, from metrics.jsonl; and a last row that does not stand there."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows += [json.loads(json.dumps(last))] if last else []  # with the keys that JSON makes
     steps = [row["step"] for row in rows]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     left.plot(steps, [row["loss"] for row in rows], "k.-")
@@ -404,7 +408,9 @@ class Run:
     def __init__(self, flags, parts, progress, checkpoint=None):
         self.flags, self.parts, self.progress = flags, parts, progress
         self.folder, self.began, self.stopped = Path(flags.out), time.time(), []
+        self.time_is_up = False  # after --minutes
         self.results = {}  # of the last evaluation; none if a run is resumed that had ended
+        self.unsaved_row = None  # of an evaluation that only --minutes brought about
         self.device = next(parts["model"].parameters()).device.type
         if checkpoint:
             for name, part in parts.items():
@@ -442,9 +448,10 @@ class Run:
         handlers = {each: signal.signal(each, finish_step_and_stop) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             for step in range(self.progress["step"], self.flags.steps):
-                yield step
-                if self.flags.minutes and time.time() - self.began > 60 * self.flags.minutes:
+                if self.flags.minutes and RANK == 0 and time.time() - self.began > 60 * self.flags.minutes:
+                    self.time_is_up = True  # so this step is the last
                     self.stopped.append(f"stopped after {self.flags.minutes} minutes")
+                yield step
                 stop = self.others_stop if RANKS > 1 else self.stopped  # ranks stop together, at the next step
                 if stop and step + 1 < self.flags.steps:
                     self.save()
@@ -460,10 +467,15 @@ class Run:
         self.bar.set_postfix_str(postfix.format(**now), refresh=False)
         self.bar.update()
 
-    def log(self, model, results, **row):
-        """An evaluation: a line of metrics.jsonl, the weights that were judged (with --snapshots), a checkpoint."""
+    def log(self, model, results, regular=True, **row):
+        """
+        An evaluation: a line of metrics.jsonl, the weights that were judged (with --snapshots), a checkpoint. One that
+        is not regular is only told and drawn: a resumed run shall leave the same lines as one that never stopped.
+        """
         self.results = results
-        if RANK > 0:
+        if not regular:
+            self.unsaved_row = {**row, **results}
+        if RANK > 0 or not regular:
             return
         with open(self.folder / "metrics.jsonl", "a") as file:
             file.write(json.dumps({**row, **results}) + "\n")
@@ -479,22 +491,25 @@ class Run:
         step = self.progress["step"]
         fail(f"{what} at step {step}; {good}. Try a lower --lr or --clip, or another --norm", code=1)
 
-    def close(self):
-        """The last evaluation, {split: {difficulty: accuracy}}, told and drawn; None if the run stopped before."""
-        flags, done = self.flags, self.progress["step"]
+    def close(self, max_difficulty):
+        """The last evaluation, {split: {difficulty: accuracy}}, told and drawn; None if the run was interrupted."""
+        flags, done, level = self.flags, self.progress["step"], self.progress["level"]
         if RANK > 0:
             return None
+        if done == flags.steps or self.time_is_up:
+            draw_curve(self.folder, self.unsaved_row)
+            minutes = (time.time() - self.began) / 60
+            size = sum(p.numel() for p in self.parts["model"].parameters())
+            print(f"{self.folder}: {done} steps in {minutes:.1f} minutes on {self.device}, {size:,} parameters")
+            for split, result in self.results.items():
+                accuracies = "  ".join(f"{difficulty}: {accuracy:.3f}" for difficulty, accuracy in result.items())
+                print(f"accuracy by difficulty ({split} split): {accuracies}")
+            if level < max_difficulty:
+                print(f"the curriculum opened difficulty {level} of {max_difficulty}: no harder question was trained")
         if done < flags.steps:
             again = f"python train.py --out {self.folder} --resume{' --control' if flags.control else ''}"
             print(f"{(self.stopped or ['interrupted'])[0]} at step {done}; continue with: {again}")
-            return None
-        draw_curve(self.folder)
-        minutes = (time.time() - self.began) / 60
-        size = sum(p.numel() for p in self.parts["model"].parameters())
-        print(f"{self.folder}: {flags.steps} steps in {minutes:.1f} minutes on {self.device}, {size:,} parameters")
-        for split, result in self.results.items():
-            print(f"accuracy by difficulty ({split} split): " + "  ".join(f"{d}: {a:.3f}" for d, a in result.items()))
-        return self.results
+        return self.results if done == flags.steps or self.time_is_up else None
 
     # ---- one of several processes; a process alone has all of everything
 

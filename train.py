@@ -48,7 +48,7 @@ RECIPES = {
             ema=0.999, batch=512, min_lr=0.4, steps=5500, eval_every=125, snapshots=True,
         ),
         "phop": dict(position="rope", sampler="difficulty", lead=2, steps=2600),
-        "addition": dict(sampler="difficulty", lead=2, steps=4500),
+        "addition": dict(position="window", reach=3, lead=2, steps=4500),
         "sudoku": dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
     },
     "gpu": {
@@ -139,11 +139,12 @@ def train(flags, task, model, checkpoint=None):
         now = dict(loss=loss, right=n_right / (flags.batch * runs.RANKS), loops=loops.float().mean().item())
         now["level"] = progress["level"]
         run.show(**now)
-        if (step + 1) % flags.eval_every == 0 or step + 1 == flags.steps:
+        regular = (step + 1) % flags.eval_every == 0 or step + 1 == flags.steps
+        if regular or run.time_is_up:
             now.update(step=step + 1, lr=learning_rate(flags, step), gradient=gradient)
             judged = average or model
-            run.log(judged, {split: evaluate(judged, task, flags, split) for split in task.splits}, **now)
-    return run.close()
+            run.log(judged, {split: evaluate(judged, task, flags, split) for split in task.splits}, regular, **now)
+    return run.close(task.max_difficulty)
 
 
 def make_optimizer(flags, model):
@@ -175,9 +176,10 @@ def evaluate(model, task, flags, split, size=None):
 
 
 def trained_loops(flags, task):
-    """The mean and the largest loop count that training asks for, all difficulties open."""
-    drawn = [sample_loops(flags, task, task.batch("train", step, 500).difficulty, step) for step in range(8)]
-    return dict(mean=round(torch.cat(drawn).float().mean().item(), 1), largest=most_loops(flags, task))
+    """The mean and the largest loop count that training asked for in the end, at the difficulties it had opened."""
+    batches = [task.batch("train", step, 500, (1, flags.level)) for step in range(8)]
+    drawn = torch.cat([sample_loops(flags, task, batch.difficulty, step) for step, batch in enumerate(batches)])
+    return dict(mean=round(drawn.float().mean().item(), 1), largest=most_loops(flags, task, flags.level))
 
 
 def load_model(folder, device="cpu"):

@@ -95,7 +95,7 @@ def main_of(name, argv=None):
 def check_seeds(all_flags):
     """Runs may be put together if they differ in their seed and in nothing else."""
     seeds = [flags.seed for flags in all_flags]
-    if len({str(sorted({**vars(flags), "seed": 0}.items())) for flags in all_flags}) > 1:
+    if len({str(sorted({**vars(flags), "seed": 0, "level": 0}.items())) for flags in all_flags}) > 1:
         fail("these runs differ in more than their seed")
     if len(set(seeds)) < len(seeds):
         fail("two of these runs have the same seed")

@@ -15,6 +15,7 @@ import json
 import numpy as np
 
 from analyses.common import main_of
+from analyses.depth_curves import SOLVED
 from figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, write
 from runs import fail
 
@@ -126,15 +127,20 @@ def draw(numbers):
 
 
 def title_of(numbers, j):
-    """The best two at the j-th difficulty, and what is left for the others."""
-    ranked = sorted(numbers["median"], key=lambda name: -numbers["median"][name][j])
-    parts = [f"{name.replace('_', ' ')} {numbers['median'][name][j]:.2f}" for name in ranked[:2]]
-    if len(ranked) > 2:
-        parts.append(f"the others at most {numbers['median'][ranked[2]][j]:.2f}")
-    counts = "/".join(map(str, sorted({len(seeds) for seeds in numbers["seeds"].values()})))
+    """How many solve the j-th difficulty, and who comes next; where none does, the best two."""
+    at_j = {name.replace("_", " "): median[j] for name, median in numbers["median"].items()}
+    ranked = sorted(at_j, key=lambda name: -at_j[name])
+    solved = sum(accuracy >= SOLVED for accuracy in at_j.values())
+    hard = f"{numbers['difficulty'][j]} {numbers['unit']}"
+    found = f"right at {hard}: " + ", ".join(f"{name} {at_j[name]:.2f}" for name in ranked[:2])
+    if solved:
+        found = f"{hard} are solved ({SOLVED} right) by {solved} of {len(ranked)}"
+        if solved < len(ranked):
+            found += f"; next is {ranked[solved]} with {at_j[ranked[solved]]:.2f}"
+    counts = " or ".join(map(str, sorted({len(seeds) for seeds in numbers["seeds"].values()})))
     basis = f"median and range of {counts} seeds" if counts != "1" else "1 seed"
     task = f"{numbers['task']}, trained to {numbers['trained_difficulty']} {numbers['unit']}"
-    return f"right at {numbers['difficulty'][j]} {numbers['unit']}: {', '.join(parts)}\n{task} ({basis})"
+    return f"{found}\n{task} ({basis})"
 
 
 # -----------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def measure_run(folder, model, task, flags, args):
     found["accuracy_at_trained_loops"] = [row[most - 1] for row in found["accuracy"]]
     shared = dict(task=flags.task, unit=task.unit, difficulty=difficulties, loops=list(range(1, loops + 1)))
     shared["difficulty_names"] = [task.name_of(difficulty) for difficulty in difficulties]
-    shared.update(trained_difficulty=task.max_difficulty, trained_loops=trained, examples=args.examples)
+    shared.update(trained_difficulty=flags.level, trained_loops=trained, examples=args.examples)
     return shared, found
 
 

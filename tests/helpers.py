@@ -62,7 +62,7 @@ TASK_FLAGS = {
 def main(argv, curve=False):
     """train.py in this process, refusals included; without its picture, which takes longer than the steps."""
     draw_curve = runs.draw_curve
-    runs.draw_curve = draw_curve if curve else lambda folder: None
+    runs.draw_curve = draw_curve if curve else lambda *_: None
     try:
         runs.run_main(lambda: train.main(argv))
     finally:

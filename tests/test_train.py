@@ -118,6 +118,24 @@ def test_a_resumed_run_equals_a_straight_one_bit_for_bit(extra):
     assert json.loads(metrics("cut").splitlines()[-1])["level"] > 1  # the curriculum moved, and was resumed too
 
 
+def test_minutes_end_with_accuracies_and_a_curve_that_only_the_end_keeps(capsys):
+    main(["--task", "multihop", "--hops", "2", *TINY, "--out", "run", "--minutes", "1e-9"], curve=True)
+    told = capsys.readouterr().out
+    assert "run: 1 steps" in told and "accuracy by difficulty (val split): 1: " in told
+    assert "stopped after 1e-09 minutes at step 1; continue with: python train.py --out run --resume" in told
+    assert "difficulty 1 of 2" in told  # the curriculum had no time to open the other
+    assert Path("run/curve.png").exists() and metrics("run") == ""  # the same lines as of a run that never stopped
+
+
+def test_a_curriculum_that_stalls_says_so(capsys):
+    flags = ["--task", "multihop", "--hops", "5", "--sampler", "difficulty", "--slack", "1"]
+    main([*flags, *TINY, "--gate", "1", "--out", "run"])  # six steps are too few to be that sure
+    assert "the curriculum opened difficulty 1 of 5: no harder question was trained" in capsys.readouterr().out
+    _, task, flags = load_model("run")
+    assert "was trained to difficulty 1 of 5" in capsys.readouterr().err
+    assert train.trained_loops(flags, task)["largest"] == 2 and flags.level == 1  # not 6
+
+
 def test_what_was_measured_after_the_checkpoint_is_measured_again():
     main(["--task", "multihop", *TINY, "--out", "straight"])
     main(["--task", "multihop", *TINY, "--out", "torn", "--minutes", "1e-9"])
@@ -220,7 +238,7 @@ def test_loop_samplers_draw_what_they_say():
 
 
 def test_a_run_told_by_difficulty_knows_the_most_loops_of_training():
-    told = ["--sampler", "difficulty", "--lead", "1", "--slack", "2"]
+    told = ["--sampler", "difficulty", "--lead", "1", "--slack", "2", "--no-curriculum"]
     main(["--task", "multihop", "--hops", "3", *told, *TINY, "--out", "run"])
     model, task, flags = load_model("run")
     assert read_config("run")["loops"] == flags.loops == model.config.loops == 3 + 1 + 2

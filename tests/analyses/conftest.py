@@ -7,7 +7,7 @@ import pytest
 import analyze
 import train
 
-TINY = "--steps 2 --batch 8 --eval_size 8 --n_embd 16 --n_head 2 --device cpu".split()
+TINY = "--steps 2 --no-curriculum --batch 8 --eval_size 8 --n_embd 16 --n_head 2 --device cpu".split()
 
 
 @pytest.fixture(scope="session")

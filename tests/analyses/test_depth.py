@@ -142,6 +142,15 @@ def test_compare_takes_the_median_and_the_range_of_the_seeds():
     assert compare.difficulties_at(numbers, []) == [2]
 
 
+def test_the_title_of_compare_says_who_solves_it():
+    numbers = dict(difficulty=[1, 2], unit="u", trained_difficulty=1, task="t", seeds=dict(a=[0, 1], b=[0], c=[0]))
+    numbers["median"] = dict(a=[1, 0.95], b=[1, 0.3], c=[1, 0.92])
+    assert compare.title_of(numbers, 1).startswith("2 u are solved (0.9 right) by 2 of 3; next is b with 0.30\n")
+    assert "solved (0.9 right) by 3 of 3\n" in compare.title_of(numbers, 0)
+    numbers["median"] = dict(a=[1, 0.1], b=[1, 0.3], c=[1, 0.2])
+    assert compare.title_of(numbers, 1).startswith("right at 2 u: b 0.30, c 0.20\n")
+
+
 @pytest.mark.parametrize(
     "argv, words",
     [
