@@ -2,7 +2,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 GROK = $(RUN) train.py --task composition --threads 1 --overwrite
 
-.PHONY: demo phases looped plain untied once inside stability bench test
+.PHONY: demo phases looped plain untied once inside stability bench tables test
 
 demo: .venv/installed
 	$(RUN) train.py --task multihop --control --out runs/demo --overwrite
@@ -32,6 +32,9 @@ stability: .venv/installed
 
 bench: .venv/installed
 	$(RUN) analyze.py bench runs/bench
+
+tables: .venv/installed
+	$(RUN) results/tables.py
 
 test: .venv/installed
 	$(RUN) -m pytest -q

@@ -1,0 +1,108 @@
+"""
+The tables of README.md and RESULTS.md, written from the numbers under results/: `make tables`
+
+A table stands between two comments of its file, and between the same in tables.md with its numbers left open:
+
+    {demo.best[12]}                     results/demo/depth.json: median [lowest, highest] of the seeds at 12 hops, at
+                                        the loops chosen on val; .trained, .control, .loops, .parts[8][name] likewise
+    {demo.minutes} {demo.slope}         of training, from results/demo/log.txt; more loops for each step of difficulty
+    {fixedpoint/demo[right]:.3f}        a number of results/fixedpoint/demo.json
+
+`python results/tables.py --check` only says whether a committed table differs from its numbers.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+RESULTS = Path(__file__).parent
+TABLE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+FILES = (RESULTS.parent / "README.md", RESULTS.parent / "RESULTS.md")
+
+
+def number(x):
+    """Two decimals; three where two would hide how far an accuracy is from 1."""
+    return f"{x:.3f}" if 0.98 <= x < 0.9995 else f"{x:.2f}"
+
+
+def between(values, number=number):
+    """The median of the seeds, and their range if they differ."""
+    low, middle, high = (number(value) for value in (min(values), np.median(values), max(values)))
+    return middle if low == high else f"{middle} [{low}, {high}]"
+
+
+class Depth:
+    """What a table may ask of a depth.json: texts, by difficulty."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        found = json.loads((folder / "depth.json").read_text())
+        self.difficulty, self.runs = found["difficulty"], found["by_run"]
+        self.best = self.by_difficulty("accuracy_at_best_loops")
+        self.trained = self.by_difficulty("accuracy_at_trained_loops")
+        self.loops = self.by_difficulty("best_loops", "{:.0f}".format)
+        self.control = self.by_difficulty("control") if found["control"] else {}
+        self.parts = {}
+        for i, difficulty in enumerate(self.difficulty):
+            names = self.runs[0]["parts"][i] if "parts" in self.runs[0] else ()
+            self.parts[difficulty] = {name: between([run["parts"][i][name] for run in self.runs]) for name in names}
+        self.slope = f"{found['growth']['loops_a_step']:.2f}" if "growth" in found else None
+        self.seeds = len(found["seeds"])
+        if "ramp" in found["fit"]:
+            self.ramp, self.exponential = (f"{found['fit'][kind]['residual']:.3f}" for kind in ("ramp", "exponential"))
+
+    def by_difficulty(self, key, number=number):
+        rows = zip(*(run[key] for run in self.runs))
+        return {difficulty: between(row, number) for difficulty, row in zip(self.difficulty, rows)}
+
+    @property
+    def minutes(self):
+        each = re.findall(r"(?<!control): \d+ steps in ([\d.]+) minutes", (self.folder / "log.txt").read_text())
+        return f"{np.median([float(minutes) for minutes in each]):.1f}"
+
+
+def exits():
+    """What each exit rule does on hard questions at its chosen threshold: "0.990 / 22"."""
+    rules = json.loads((RESULTS / "fixedpoint/exits.json").read_text())["rules"]
+    at = {rule: found["hard"][found["settings"].index(found["chosen"])] for rule, found in rules.items()}
+    return {rule: f"{number(right)} / {loops:.0f}" for rule, (right, loops) in at.items()}
+
+
+class Numbers(dict):
+    """{name: what stands under results/ by that name}, read when a table asks for it."""
+
+    def __missing__(self, name):
+        path = RESULTS / f"{name}.json"
+        if name == "exits":
+            self[name] = exits()
+        elif path.exists():
+            self[name] = json.loads(path.read_text())
+        else:
+            self[name] = Depth(RESULTS / name)
+        return self[name]
+
+
+def fill(text, tables, numbers):
+    """A file's text with its tables written anew."""
+    return TABLE.sub(lambda found: found[1] + tables[found[2]].format_map(numbers) + found[4], text)
+
+
+def main():
+    tables = {name: text for _, name, text, _ in TABLE.findall((RESULTS / "tables.md").read_text(encoding="utf-8"))}
+    numbers, stale = Numbers(), []
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        new = fill(text, tables, numbers)
+        if new != text:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    print(f"{'differ from their numbers' if '--check' in sys.argv else 'written'}: {', '.join(stale) or 'none'}")
+    sys.exit("--check" in sys.argv and bool(stale))
+
+
+if __name__ == "__main__":
+    main()
