@@ -66,6 +66,7 @@ class Task:
     counts_steps = True  # is difficulty a count of loops, such that a curriculum or a loop count can follow it?
     unit = "steps"  # of difficulty
     splits = ("val",)  # what training reports
+    more_splits = ()  # what there is beside these and train, val and test
 
     def question(self, generator, difficulty):
         """Tokens (B, T): a question of each difficulty (B,)."""
@@ -89,7 +90,7 @@ class Task:
 
     def generator(self, split, step):
         """The random numbers of one batch: nothing drawn before or elsewhere can change them."""
-        known = dict.fromkeys((*SPLITS, *self.splits))
+        known = dict.fromkeys((*SPLITS, *self.splits, *self.more_splits))
         if split not in known:
             raise ValueError(f"split={split!r} is unknown; choose from {', '.join(known)}")
         return torch.Generator().manual_seed(stream(self.seed, split, step))
@@ -225,8 +226,9 @@ class Composition(MultiHop):
 
     Each relation leads from each entity to a random one. A share of the facts is `alone`: training shows them, but no
     composition with one of them. A hash divides the compositions of the others into train, of which a share `composed`
-    is shown, val and test; those two ask for generalisation in distribution (ID). The split "alone" holds the
-    compositions of two alone facts, which ask for systematic generalisation (OOD). Every fact is in all the others.
+    is shown, val and test; those two ask for generalisation in distribution (ID). The compositions of two alone facts
+    ask for systematic generalisation (OOD); a hash divides them into the splits "alone", which training reports, and
+    "alone_test". Every fact is in all the other splits.
     """
 
     entities: int = 64  # entities of the world
@@ -238,6 +240,7 @@ class Composition(MultiHop):
 
     grows = False
     splits = ("train", "val", "alone")  # what training reports
+    more_splits = ("alone_test",)
 
     def __post_init__(self):
         super().__post_init__()
@@ -255,7 +258,9 @@ class Composition(MultiHop):
         parts = torch.stack((is_alone[first, start], is_alone[second, self.facts[first, start]]))
         self.listed = {(split, 1): facts for split in SPLITS}
         self.listed |= {(split, 2): tokens[~parts.any(0) & self.belongs(tokens, split)] for split in SPLITS}
-        self.listed["alone", 2] = tokens[parts.all(0)]
+        alone = tokens[parts.all(0)]
+        apart = tenth(alone) % 2 == 1
+        self.listed["alone", 2], self.listed["alone_test", 2] = alone[~apart], alone[apart]
         shown = torch.rand(len(self.listed["train", 2]), generator=world) < self.composed
         self.listed["train", 2] = self.listed["train", 2][shown]
         if empty := [split for (split, _), listed in self.listed.items() if not len(listed)]:
@@ -273,7 +278,7 @@ class Composition(MultiHop):
         return Batch(*(part.to(self.device) for part in (tokens, self.answer(tokens), self.measure(tokens))))
 
     def difficulties(self, split):
-        return [2] if split == "alone" else [1, 2]
+        return [2] if split.startswith("alone") else [1, 2]
 
 
 @dataclass

@@ -4,13 +4,15 @@ composition: memorising, composing, composing facts only ever seen alone; lens.p
 The three phases of grokking (Wang et al. 2024, Kohli et al. 2026). A model first memorises the compositions it is
 shown; long after, it composes pairs of facts that it has not seen together (held out, in distribution: ID); last, if
 ever, facts that it has only seen alone, never in a composition (out of distribution: OOD). A phase begins where the
-accuracy on its questions reaches 0.9 and stays there for two evaluations.
+accuracy on its questions reaches 0.9 and stays there for two evaluations. How right it is in the end is asked on other
+questions: of the compositions of alone facts, half show the phase and half are kept for this.
 
 Runs of different kinds may be given, each with any number of seeds: the first picture compares them. For looped runs
 with snapshots, lens.png looks at the states at the end of each phase (analyses/lens.py).
 """
 
 import json
+import math
 import sys
 import textwrap
 
@@ -48,11 +50,11 @@ def measure_phases(folder, model, task, flags):
     if not rows:
         fail(f"{folder} stopped before its first evaluation")
     found = dict(run=folder.name, kind=kind_of(flags), seed=flags.seed, steps=[row["step"] for row in rows])
-    found["questions"] = {split: len(task.listed[split, 2]) for split in (*PHASES, "test")}
+    found["questions"] = {split: len(task.listed[split, 2]) for split in (*PHASES, "test", "alone_test")}
     found["curves"] = {split: [row[split]["2"] for row in rows] for split in PHASES}
     found["reached"] = {split: lasting(found["steps"], curve) for split, curve in found["curves"].items()}
     found["loops"] = trained_loops(flags, task)["largest"]
-    found["end"] = {split: accuracy_on(model, task, split, found["loops"]) for split in ("test", "alone")}
+    found["end"] = {split: accuracy_on(model, task, split, found["loops"]) for split in ("test", "alone_test")}
     return found
 
 
@@ -60,6 +62,19 @@ def measure_phases(folder, model, task, flags):
 def accuracy_on(model, task, split, loops):
     batch = two_hops(task, split)
     return task.check(batch, model(batch.tokens, loops).argmax(-1)).float().mean().item()
+
+
+def pooled(members, split):
+    """
+    The right answers in the end, over the worlds of several runs: their share, its 95 % interval (Wilson 1927) and the
+    number of questions.
+    """
+    questions = sum(found["questions"][split] for found in members)
+    share = sum(found["questions"][split] * found["end"][split] for found in members) / questions
+    z = 1.96
+    middle = (share + z**2 / (2 * questions)) / (1 + z**2 / questions)
+    half = z / (1 + z**2 / questions) * math.sqrt(share * (1 - share) / questions + z**2 / (4 * questions**2))
+    return dict(share=share, low=middle - half, high=middle + half, questions=questions)
 
 
 def lasting(steps, curve):
@@ -103,13 +118,13 @@ def draw_phases(runs):
     kinds = {}
     for found in runs:
         kinds.setdefault((found["kind"], found["steps"][-1]), []).append(found)
-    kinds = dict(sorted(kinds.items(), key=lambda item: -median_end(item[1], "alone")))
+    kinds = dict(sorted(kinds.items(), key=lambda item: -median_end(item[1], "alone_test")))
     (best, members), *others = ((kind, members) for (kind, _), members in kinds.items())
     figure = plt.figure(figsize=(WIDTH, 6.6 if others else 4.2), layout="constrained")
     rows = figure.subfigures(2, 1, height_ratios=(3.4, 2.4)) if others else [figure]
     large = rows[0].subplots()
     draw_curves(large, members)
-    large.set_title(f"{best}: ID {median_end(members, 'test'):.2f}, OOD {median_end(members, 'alone'):.2f} in the end")
+    large.set_title(f"{best}: {end_text(members)} in the end")
     large.set(xlabel="step", ylabel="accuracy on two-hop questions")
     for (name, color), start in zip(PHASES.values(), starts_of(members)):
         label = f"{name}, from step {start:,.0f}" if np.isfinite(start) else f"{name}: not reached"
@@ -120,8 +135,7 @@ def draw_phases(runs):
         axes = rows[1].subplots(1, len(others), sharex=True, sharey=True, squeeze=False)[0]
         for axis, (kind, members) in zip(axes, others):
             draw_curves(axis, members)
-            end = f"ID {median_end(members, 'test'):.2f}, OOD {median_end(members, 'alone'):.2f}"
-            axis.set_title(f"{textwrap.fill(kind, 24, break_on_hyphens=False)}\n{end}", size=9.5)
+            axis.set_title(f"{textwrap.fill(kind, 24, break_on_hyphens=False)}\n{end_text(members)}", size=9.5)
         axes[0].set(ylabel="accuracy", xlim=(0, max(members[0]["steps"][-1] for members in kinds.values())))
         rows[1].supxlabel("step (bold: the median of the seeds)", size=10)
     figure.suptitle(title_of(kinds))
@@ -151,9 +165,13 @@ def median_end(members, split):
     return np.median([found["end"][split] for found in members])
 
 
+def end_text(members):
+    return f"ID {median_end(members, 'test'):.2f}, OOD {median_end(members, 'alone_test'):.2f}"
+
+
 def title_of(kinds):
     """Who composes even facts that were only ever seen alone (OOD 0.9 in the end)?"""
-    able = [kind for (kind, _), members in kinds.items() if median_end(members, "alone") >= 0.9]
+    able = [kind for (kind, _), members in kinds.items() if median_end(members, "alone_test") >= 0.9]
     seeds = sorted({len(members) for members in kinds.values()})
     seeds = seeds_text(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     if not able:
@@ -180,13 +198,18 @@ def main(runs, args):
             looks.append(look_inside(folder, model, task, found, args.device))
     for same_kind in members.values():
         check_seeds([flags for flags, _ in same_kind])
-    print(f"\n{'':<42} {'seed':>4}   step of accuracy 0.9: train, ID, OOD   at the end: ID (test), OOD")
+    print(f"\n{'':<42} {'seed':>4}   step of accuracy 0.9: train, ID, OOD   at the end: ID, OOD (test)")
+    numbers = dict(runs=all_found, pooled=[])
     for kind, steps in members:
         for _, found in members[kind, steps]:
             reached = "  ".join(f"{step or f'>{steps}':>6}" for step in found["reached"].values())
-            end = f"{found['end']['test']:.3f}, {found['end']['alone']:.3f}"
+            end = f"{found['end']['test']:.3f}, {found['end']['alone_test']:.3f}"
             print(f"{kind:<42} {found['seed']:>4}   {reached:>36}   {end:>26}")
-    write(runs[0], "phases", draw_phases(all_found), dict(runs=all_found))
+        worlds = pooled([found for _, found in members[kind, steps]], "alone_test")
+        numbers["pooled"].append(dict(kind=kind, steps=steps, **worlds))
+        text = "OOD, all worlds together: {share:.3f} [{low:.3f}, {high:.3f}] of {questions} questions"
+        print(f"{'':<42}        {text.format(**worlds)}")
+    write(runs[0], "phases", draw_phases(all_found), numbers)
     looks = [look for look in looks if look["lens"]]
     if looks:
         say_lens(looks)

@@ -52,7 +52,7 @@ def make_task(name, banks, seed=0):
 TINY = "--steps 6 --batch 8 --eval_every 3 --eval_size 8 --n_embd 16 --n_head 2 --warmup 2 --device cpu".split()
 TASK_FLAGS = {
     "multihop": [],
-    "composition": ["--entities", "12", "--relations", "3"],
+    "composition": ["--entities", "12", "--relations", "3", "--alone", "0.3"],
     "phop": ["--length", "8"],
     "addition": ["--digits", "3"],
     "sudoku": ["--puzzles", "300"],

@@ -137,7 +137,7 @@ def test_a_pause_moves_the_answer_and_nothing_else():
 def test_compositions_against_a_follower_and_their_splits_against_the_definition():
     task = Composition(entities=12, relations=5, alone=0.2, seed=3)
     facts = {(entity, 12 + r): to for r, row in enumerate(task.facts.tolist()) for entity, to in enumerate(row)}
-    asked = {split: [] for split in ("train", "val", "test", "alone")}
+    asked = {split: [] for split in ("train", "val", "test", "alone", "alone_test")}
     for split, each in asked.items():
         batch = task.batch(split, 0, 2000, 2)
         for (start, first, second), targets in zip(batch.tokens.tolist(), batch.targets.tolist()):
@@ -145,7 +145,12 @@ def test_compositions_against_a_follower_and_their_splits_against_the_definition
             each.append((start, first, second))
     parts = {split: {part for a, r, s in each for part in ((a, r), (facts[a, r], s))} for split, each in asked.items()}
     composed = parts["train"] | parts["val"] | parts["test"]
-    assert parts["alone"] and not parts["alone"] & composed  # a fact is either composed or alone, never both
+    alone = parts["alone"] | parts["alone_test"]
+    assert alone and not alone & composed  # a fact is either composed or alone, never both
+    assert asked["alone"] and asked["alone_test"] and not set(asked["alone"]) & set(asked["alone_test"])
+    every = {(start, first, second) for start, first in facts for second in range(12, 17)}
+    both = {triple for triple in every if {triple[:2], (facts[triple[:2]], triple[2])} <= alone}
+    assert both == set(asked["alone"]) | set(asked["alone_test"])
     train, val, test = (set(asked[split]) for split in ("train", "val", "test"))
     assert not train & val and not train & test and not val & test
     assert len(asked["train"]) == 2000 > len(train)  # a list that is too short begins again

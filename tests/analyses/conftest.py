@@ -23,7 +23,7 @@ def runs(tmp_path_factory):
     train_tiny("other", "multihop", "--hops", "2", "--seed", "1")
     train_tiny("digits", "addition", "--digits", "3")
     train_tiny("letters", "phop", "--hops", "2", "--length", "20")
-    small = ["--entities", "12", "--relations", "3", "--eval_every", "1", "--snapshots"]
+    small = ["--entities", "12", "--relations", "3", "--alone", "0.3", "--eval_every", "1", "--snapshots"]
     train_tiny("facts", "composition", *small)
     train_tiny("boards", "sudoku", "--puzzles", "500", "--banks", str(folder / "banks"))
     return folder

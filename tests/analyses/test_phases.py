@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from analyses.lens import draw_lens, measure_lens, measure_patching
-from analyses.phases import PHASES, accuracy_on, draw_phases, ends_of_phases, lasting
+from analyses.phases import PHASES, accuracy_on, draw_phases, ends_of_phases, lasting, pooled
 from train import load_model
 
 
@@ -16,17 +16,18 @@ def test_phases_reads_the_curves_and_the_end(runs, run):
     rows = [json.loads(line) for line in (runs / "facts/metrics.jsonl").read_text().splitlines()]
     assert found["curves"]["alone"] == [row["alone"]["2"] for row in rows] and found["loops"] == 4
     model, task, _ = load_model(runs / "facts")
-    batch = task.batch("alone", 0, len(task.listed["alone", 2]), 2)
+    batch = task.batch("alone_test", 0, len(task.listed["alone_test", 2]), 2)
     right = task.check(batch, model(batch.tokens, 4).argmax(-1)).float().mean().item()
-    assert found["end"]["alone"] == accuracy_on(model, task, "alone", 4) == pytest.approx(right)
+    assert found["end"]["alone_test"] == accuracy_on(model, task, "alone_test", 4) == pytest.approx(right)
     assert (runs / "facts/phases.png").stat().st_size > 10_000
 
 
 def test_phases_of_an_untied_run_read_each_of_its_layers(runs, run, tmp_path):
     import train
 
-    small = "--task composition --entities 12 --relations 3 --steps 2 --batch 8 --eval_size 8 --n_embd 16 --n_head 2"
-    train.main([*small.split(), "--device", "cpu", "--no-tied", "--loops", "4", "--out", str(tmp_path / "untied")])
+    world = "--task composition --entities 12 --relations 3 --alone 0.3".split()
+    small = "--steps 2 --batch 8 --eval_size 8 --n_embd 16 --n_head 2".split()
+    train.main([*world, *small, "--device", "cpu", "--no-tied", "--loops", "4", "--out", str(tmp_path / "untied")])
     run("phases", tmp_path / "untied", runs / "facts")
     untied, looped = json.loads((tmp_path / "untied/phases.json").read_text())["runs"]
     assert untied["kind"].startswith("4 layers") and looped["kind"].startswith("looped")
@@ -90,7 +91,8 @@ def test_the_kind_that_composes_best_is_drawn_large():
     def found(kind, seed, end):
         curves = dict(train=[0.5, 1.0], val=[0.1, 0.9], alone=[0.0, end])
         reached = dict(train=20, val=None, alone=None)
-        return dict(kind=kind, seed=seed, steps=[10, 20], curves=curves, reached=reached, end=dict(test=1.0, alone=end))
+        ends = dict(test=1.0, alone_test=end)
+        return dict(kind=kind, seed=seed, steps=[10, 20], curves=curves, reached=reached, end=ends)
 
     figure = draw_phases([found("plain", 0, 0.2), found("good", 0, 0.95), found("good", 1, 0.97)])
     large, small = figure.axes
@@ -107,3 +109,14 @@ def test_the_end_of_a_phase_is_the_last_evaluation_before_the_next_begins():
     found = dict(steps=[10, 20, 30, 40], reached=dict(train=10, val=30, alone=None))
     assert list(ends_of_phases(found).values()) == [20, 40]
     assert ends_of_phases(dict(steps=[10], reached=dict(train=None, val=None, alone=None))) == {}
+
+
+def test_worlds_are_pooled_by_their_questions():
+    runs = [
+        dict(questions=dict(alone_test=30), end=dict(alone_test=1.0)),
+        dict(questions=dict(alone_test=10), end=dict(alone_test=0.5)),
+    ]
+    found = pooled(runs, "alone_test")
+    assert found["share"] == 35 / 40 and found["questions"] == 40
+    for end in (found["low"], found["high"]):  # where a share p is just 1.96 of its standard errors from what was seen
+        assert abs(end - 35 / 40) / (end * (1 - end) / 40) ** 0.5 == pytest.approx(1.96)
