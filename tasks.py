@@ -33,9 +33,13 @@ def tenth(rows):
     # of the 12 kinds of 4x4 Sudoku grids, the seed 10 gives each split two or more
     generator = torch.Generator().manual_seed(10)
     weights = torch.randint(2**62, (rows.shape[1],), generator=generator)
-    x = (rows * weights).sum(1)  # wraps around modulo 2**64
+    return (scramble((rows * weights).sum(1)) & 0x7FFFFFFF) % 10  # products and sums wrap around modulo 2**64
+
+
+def scramble(x):
+    """Of integers, as good as random ones that are the same each time."""
     x = (x ^ (x >> 31)) * 0x5851F42D4C957F2D
-    return ((x ^ (x >> 33)) & 0x7FFFFFFF) % 10
+    return x ^ (x >> 33)
 
 
 def in_split(rows, split):

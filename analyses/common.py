@@ -14,7 +14,6 @@ import importlib
 from pathlib import Path
 
 from runs import Parser, fail, find_device, run_main
-from sudoku import Sudoku
 from train import load_model
 
 # -----------------------------------------------------------------------------
@@ -130,13 +129,10 @@ def kind_of(flags):
 def difficulties_of(task, split, factor):
     """
     The difficulties to ask: every trained one, then wider steps up to `factor` times the hardest; where a task has
-    none beyond (puzzles), those of which it has 20 questions or more.
+    none beyond (puzzles), those that it has.
     """
     top = task.max_difficulty
     if task.grows:
         beyond = {round(top * x) for x in (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8) if x <= factor}
         return sorted({*range(1, top + 1), *beyond})
-    if not isinstance(task, Sudoku):
-        return task.difficulties(split)
-    values, counts = task.bank[split]["difficulty"].unique(return_counts=True)
-    return values[counts >= min(20, counts.max())].tolist()
+    return task.difficulties(split)

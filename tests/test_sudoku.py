@@ -1,4 +1,4 @@
-"""Sudoku against a brute-force solver and a second writing of the rounds of logic; the files people have."""
+"""Sudoku against a brute-force solver, a second writing of the rounds of logic, and all symmetries; files."""
 
 import itertools
 
@@ -6,7 +6,9 @@ import pytest
 import torch
 from helpers import PUZZLE, SOLUTION, make_task
 
-from sudoku import Sudoku, read_puzzles
+from boards import read_puzzles
+from sudoku import Sudoku
+from tasks import IGNORE, Batch
 
 
 def solutions(puzzle, box):
@@ -27,7 +29,8 @@ def solutions(puzzle, box):
     def fill():
         free = {c: set(range(1, n + 1)) - {board[p] for p in neighbours[c]} for c in range(n * n) if not board[c]}
         if not free:
-            found.append(tuple(board))
+            if all(board[cell] not in [board[p] for p in neighbours[cell]] for cell in range(n * n)):
+                found.append(tuple(board))
             return
         cell = min(free, key=lambda c: len(free[c]))
         for digit in free[cell]:
@@ -71,6 +74,11 @@ def propagation_rounds(puzzle, box):
 @pytest.fixture(scope="session")
 def six(banks):
     return Sudoku(box="2x3", puzzles=400, search=True, banks=str(banks))
+
+
+@pytest.fixture(scope="session")
+def nine(banks):
+    return Sudoku(box="3x3", puzzles=60, banks=str(banks))
 
 
 def test_sudoku_puzzles_have_one_solution_and_the_difficulty_they_claim(six, banks):
@@ -119,18 +127,88 @@ def test_sudoku_shows_what_its_docstring_promises(banks):
     assert task.show(board, grid).splitlines() == [" ".join(line[4:8]) for line in lines]
 
 
-def test_any_valid_completion_is_right_whatever_the_file_had_in_mind(tmp_path):
+def test_any_valid_completion_is_right_whatever_grid_the_puzzle_was_dug_from(banks):
     completions = solutions([1, 2, 3, 4, 3, 4, 1, 2] + [0] * 8, "2x2")
-    (tmp_path / "open.txt").write_text(f"12343412........ {''.join(map(str, completions[0]))}\n")
-    task = Sudoku(box="2x2", file=str(tmp_path / "open.txt"))
-    batch = task.batch("test", 0, 20)
-    names = torch.cat((torch.zeros(20, 1, dtype=torch.long), batch.tokens[:, :4]), dim=1)  # the relabelling of each row
+    task = make_task("sudoku", banks)
+    tokens = torch.tensor(completions[:1]).where(torch.arange(16) < 8, 0)
+    batch = Batch(tokens, torch.full_like(tokens, IGNORE), None)
     assert len(completions) > 1
     for completion in completions:
-        assert task.check(batch, names.gather(1, torch.tensor(completion).expand(20, -1))).all()
-    assert not task.check(
-        batch, names.gather(1, torch.tensor(completions[0][:12] + completions[0][:4]).expand(20, -1))
-    ).any()
+        assert task.check(batch, torch.tensor([completion])).all()
+    assert not task.check(batch, torch.tensor([completions[0][:12] + completions[0][:4]])).any()
+
+
+def test_solutions_are_counted_as_a_brute_force_solver_counts_them(six, banks):
+    generator = torch.Generator().manual_seed(0)
+    for task, blanks in ((make_task("sudoku", banks), 0.7), (six, 0.6)):
+        grids = task.bank["train"]["grid"][:60]
+        boards = grids.where(torch.rand(grids.shape, generator=generator) > blanks, 0)
+        boards[0] = 0
+        boards[1, :2] = 1  # contradicts itself
+        count, found = task.solutions(boards)
+        for board, number, one in zip(boards[1:].tolist(), count[1:].tolist(), found[1:].tolist()):
+            every = solutions(board, task.box)
+            assert number == min(len(every), 2) and (not every or tuple(one) in every)
+        assert count[0] == 2 and task.solved(found[:1]).all() and {0, 1, 2} == set(count.tolist())
+
+
+# ---- splits
+
+
+def canonical(grids, box):
+    """The smallest of all symmetric copies of grids (N, n, n) of 6x6, by trying all of them."""
+    n, (height, width) = grids.shape[1], map(int, box.split("x"))
+
+    def orders(size):
+        inner = list(itertools.permutations(range(size)))
+        for outer in itertools.permutations(range(n // size)):
+            for each in itertools.product(inner, repeat=n // size):
+                yield [size * band + each[i][k] for i, band in enumerate(outer) for k in range(size)]
+
+    weights = 10 ** torch.arange(n - 2, -1, -1)  # of the second row: the first is 1, 2, 3.. and the rest breaks ties
+    best = torch.full((len(grids), n - 1), 10**9)
+    columns = list(orders(width))
+    for rows in orders(height):
+        copies = grids[:, rows][:, :, columns].transpose(1, 2)  # (N, orders, n, n)
+        names = torch.zeros(*copies.shape[:2], n, dtype=torch.long).scatter_(
+            2, copies[:, :, 0] - 1, torch.arange(1, n + 1).expand(*copies.shape[:2], n)
+        )
+        copies = names[:, :, None].expand(-1, -1, n, -1).gather(3, copies - 1)
+        keys = (copies[:, :, 1:, :-1] * weights).sum(3)  # the last digit of a row follows from the others
+        for key in keys.unbind(1):
+            differs = (key != best).int().argmax(1)
+            smaller = key.gather(1, differs[:, None]) < best.gather(1, differs[:, None])
+            best = torch.where(smaller, key, best)
+    return {tuple(key) for key in best.tolist()}
+
+
+def test_no_grid_of_6x6_is_a_symmetric_copy_of_one_in_another_split(six):
+    kinds = {split: canonical(bank["grid"][:60].view(-1, 6, 6), "2x3") for split, bank in six.bank.items()}
+    assert len(kinds["train"]) > 5 and kinds["val"] and kinds["test"]
+    for split, other in itertools.combinations(kinds, 2):
+        assert not kinds[split] & kinds[other]
+
+
+@pytest.mark.parametrize("box", ("2x3", "3x3"))
+def test_the_kind_of_a_grid_is_that_of_its_symmetric_copies_and_hardly_of_others(box, six, nine):
+    task = six if box == "2x3" else nine
+    n, (height, width) = task.n, map(int, box.split("x"))
+    draw = torch.Generator().manual_seed(0)
+
+    def order(size):
+        bands = torch.randperm(n // size, generator=draw)
+        return torch.cat([size * band + torch.randperm(size, generator=draw) for band in bands])
+
+    grids = task.bank["train"]["grid"][:40]
+    copies = torch.stack([(1 + torch.randperm(n, generator=draw))[grid - 1] for grid in grids]).view(-1, n, n)
+    copies = torch.stack([grid[order(height)][:, order(width)] for grid in copies])
+    assert (copies.flatten(1) != grids).any(1).all()
+    assert torch.equal(task.kind(copies.flatten(1)), task.kind(grids))
+    if height == width:
+        assert torch.equal(task.kind(copies.mT.flatten(1)), task.kind(grids))
+        assert len(task.kind(grids).unique()) == 40
+    else:
+        assert 10 < len(task.kind(grids).unique()) <= 40  # there are 49 in all
 
 
 def test_a_bank_is_made_once_and_the_same_everywhere(tmp_path):
@@ -147,36 +225,90 @@ def test_a_bank_is_made_once_and_the_same_everywhere(tmp_path):
 # ---- puzzle files
 
 
-def test_puzzle_files_are_read_with_and_without_solutions(tmp_path):
+def written(tmp_path, text):
     path = tmp_path / "puzzles.txt"
-    path.write_text(f"# mine\n{PUZZLE},{SOLUTION}\n\n{PUZZLE.replace('.', '0')} {SOLUTION}  # easy\r\n{PUZZLE}\n")
-    puzzles, known = read_puzzles(path)
-    assert puzzles.shape == known.shape == (3, 81)
+    path.write_text(text, encoding="utf-8")
+    return read_puzzles(path)
+
+
+def test_puzzle_files_are_read_with_and_without_solutions(tmp_path):
+    found = written(
+        tmp_path, f"# mine\n{PUZZLE},{SOLUTION}\n\n{PUZZLE.replace('.', '0')} {SOLUTION}  # easy\r\n{PUZZLE}\n"
+    )
+    puzzles, known = found.puzzles, found.solutions
+    assert puzzles.shape == known.shape == (3, 81) and found.lines == [2, 4, 5] and not found.skipped
     assert (puzzles[0] == puzzles[1]).all() and (puzzles[0] == puzzles[2]).all()
     assert "".join(map(str, known[0].tolist())) == SOLUTION and known[2].sum() == 0
-    task = Sudoku(box="3x3", file=str(path))
+    task = Sudoku(box="3x3", file=str(tmp_path / "puzzles.txt"))
     batch = task.batch("test", 0, 4)
     assert (batch.difficulty == propagation_rounds(puzzles[0].tolist(), "3x3")).all()
     boards, _ = task.propagate(batch.tokens)
     assert task.check(batch, boards).all()
 
 
+ROWS = [PUZZLE[i : i + 9] for i in range(0, 81, 9)]
+BARS = [" | ".join(" ".join(row[i : i + 3]) for i in (0, 3, 6)) for row in ROWS]
+
+
 @pytest.mark.parametrize(
-    "line, words",
+    "text",
     [
-        (PUZZLE[:-1], "80 characters"),
-        (PUZZLE[:-1] + "x", "'x' is no digit"),
-        (PUZZLE[:-1] + "²", "no digit"),
-        (f"{PUZZLE},{SOLUTION},1", "3 fields"),
-        (f"{PUZZLE},{SOLUTION[::-1]}", "changes a given"),
-        (f"{PUZZLE},{SOLUTION[:-1]}", "80"),
+        PUZZLE.replace(".", "0"),
+        PUZZLE.replace(".", "_"),
+        PUZZLE.replace(".", "*"),
+        f"id;puzzle;rating;source\n17;{PUZZLE};9.1;forum",
+        f"{SOLUTION},{PUZZLE}",  # the solution first
+        f'"{PUZZLE}"\t"{SOLUTION}"\t0f3a9c\t1234123412341234\t3.5',
+        f"quizzes,solutions\n{PUZZLE.replace('.', '0')},{SOLUTION}",
+        "\n".join(ROWS),  # .sdk
+        "#A somebody\n[Puzzle]\n" + "\n".join(ROWS),
+        "\n".join([*BARS[:3], "------+-------+------", *BARS[3:6], "------+-------+------", *BARS[6:]]),  # .ss
+        "\n".join(",".join(row.replace(".", "0")) for row in ROWS),
     ],
 )
-def test_a_bad_line_is_reported_with_its_number_and_reason(tmp_path, line, words):
+def test_the_files_that_people_have(tmp_path, text):
+    found = written(tmp_path, text)
+    assert found.puzzles.tolist() == [[int(c) for c in PUZZLE.replace(".", "0")]]
+    assert found.solutions[0].any() == (SOLUTION in text)
+
+
+def test_two_boards_over_several_lines_and_half_a_third(tmp_path):
+    found = written(tmp_path, "\n".join([*ROWS, "", *ROWS, "", *ROWS[:4]]))
+    assert found.puzzles.shape == (2, 81) and found.lines == [1, 11]
+    assert found.skipped == ["line 21: 4 rows, a board of 9 columns has more"]
+
+
+BAD_LINES = [
+    (PUZZLE[:-1], "80 characters, a board 81"),
+    (PUZZLE[:-1] + "x", "no board"),
+    (PUZZLE[:-1] + "²", "no board"),
+    (f"{PUZZLE},{SOLUTION},{SOLUTION}", "3 boards"),
+    (f"{PUZZLE},{PUZZLE}", "two boards with blanks"),
+    (f"{PUZZLE},{SOLUTION[::-1]}", "changes a given"),
+]
+
+
+@pytest.mark.parametrize("line, words", BAD_LINES)
+def test_a_bad_line_is_skipped_and_reported_with_its_number_and_reason(tmp_path, line, words):
+    found = written(tmp_path, f"{PUZZLE}\n{line}\n")
+    (skipped,) = found.skipped
+    assert len(found.puzzles) == 1 and skipped.startswith("line 2: ") and words in skipped
+    with pytest.raises(ValueError, match=f"no puzzle; line 1: .*{words}".replace(" 81", "")):
+        written(tmp_path, line)
+
+
+def test_a_board_without_exactly_one_solution_is_no_puzzle(tmp_path, capsys):
     path = tmp_path / "puzzles.txt"
-    path.write_text(f"{PUZZLE}\n{line}\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=f"line 2: .*{words}"):
-        read_puzzles(path)
+    blank = PUZZLE.index(".")
+    wrong = SOLUTION[:blank] + str(int(SOLUTION[blank]) % 9 + 1) + SOLUTION[blank + 1 :]
+    path.write_text(f"{'.' * 81}\n{PUZZLE}\n11{'.' * 79}\n{PUZZLE},{wrong}\nno board\n")
+    task = Sudoku(box="3x3", file=str(path))
+    assert task.lines == [2] and "".join(map(str, task.bank["test"]["grid"][0].tolist())) == SOLUTION
+    reasons = ["line 1: two solutions or more", "line 3: no solution", "line 4: the solution given is wrong"]
+    assert task.skipped[:3] == reasons and task.skipped[3].startswith("line 5: no board")
+    path.write_text("11" + "." * 79 + "\n")
+    with pytest.raises(ValueError, match="no puzzle; line 1: no solution"):
+        Sudoku(box="3x3", file=str(path))
 
 
 def test_files_that_hold_no_puzzles_say_so(tmp_path):
@@ -185,6 +317,3 @@ def test_files_that_hold_no_puzzles_say_so(tmp_path):
     (tmp_path / "empty.txt").write_text("# nothing\n")
     with pytest.raises(ValueError, match="no puzzle"):
         read_puzzles(tmp_path / "empty.txt")
-    (tmp_path / "twice.txt").write_text("11" + "." * 79 + "\n")
-    with pytest.raises(ValueError, match="contradicts"):
-        Sudoku(box="3x3", file=str(tmp_path / "twice.txt"))
