@@ -71,13 +71,45 @@ def exits():
     return {rule: f"{number(right)} / {loops:.0f}" for rule, (right, loops) in at.items()}
 
 
+def bench():
+    """A training step of each kind of loop, 8 loops: milliseconds, share of the matrix rate, megabytes kept."""
+    rows = json.loads((RESULTS / "bench/bench.json").read_text())["rows"]
+    eight = {row["kind"]: row for row in rows if row["what"] == "training" and row["loops"] == 8}
+    found = {}
+    for kind, row in eight.items():
+        found[kind] = dict(ms=f"{row['ms']:.0f}", MB=f"{row.get('memory', 0) / 1e6:.0f}")
+        if "share_of_peak" in row:
+            found[kind]["rate"] = f"{row['share_of_peak']:.2f}"
+    return found
+
+
+def phases():
+    """Of each kind of model: the median step at which a level was reached, and how right it is in the end."""
+    numbers = json.loads((RESULTS / "phases/phases.json").read_text())
+    found = {}
+    for worlds in numbers["pooled"]:
+        kind, steps = worlds["kind"], worlds["steps"]
+        runs = [run for run in numbers["runs"] if run["kind"] == kind and run["steps"][-1] == steps]
+        reached = {}
+        for split in ("train", "val", "alone"):
+            each = [run["reached"][split] or np.inf for run in runs]
+            reached[split] = f"{np.median(each):,.0f}" if np.isfinite(np.median(each)) else "never"
+        ends = dict(ID=between([run["end"]["test"] for run in runs]), seeds=len(runs), steps=f"{steps:,}")
+        ends["OOD"] = "{} [{}, {}]".format(*(number(worlds[key]) for key in ("share", "low", "high")))
+        found[kind] = reached | ends | dict(questions=worlds["questions"])
+    return found
+
+
+KINDS = dict(exits=exits, bench=bench, phases=phases)
+
+
 class Numbers(dict):
     """{name: what stands under results/ by that name}, read when a table asks for it."""
 
     def __missing__(self, name):
         path = RESULTS / f"{name}.json"
-        if name == "exits":
-            self[name] = exits()
+        if name in KINDS:
+            self[name] = KINDS[name]()
         elif path.exists():
             self[name] = json.loads(path.read_text())
         else:
