@@ -26,6 +26,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+import chains  # noqa: F401 (it registers its task and its model)
 import sudoku  # noqa: F401 (it registers its task)
 from checks import load_tensors
 from fast import checkpoint_loops, compile_loop, speed_up
@@ -145,10 +146,13 @@ def flag_groups(task, model, settings):
 def parse_flags(argv, settings, recipes, description):
     """All flags as a namespace, and the names of those given by hand. The comment of a field is its --help line."""
     first = Parser(add_help=False, allow_abbrev=False)
-    for name in ("task", "model", "scale", "out"):
+    for name in ("task", "scale", "out"):
         first.add_argument(f"--{name}", default=getattr(RunFlags, name))
+    first.add_argument("--model")  # by default that of the recipe
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(argv)
+    if known.model is None:
+        known.model = recipes["cpu"].get(known.task, {}).get("model", RunFlags.model)
     if known.resume:
         saved = read_config(Path(known.out or f"runs/{Path(known.task).stem}"))
         vars(known).update({name: saved[name] for name in ("task", "model", "scale") if name in saved})

@@ -47,6 +47,9 @@ RECIPES = {
             reembed=True, norm="pre", reach=3, sampler="difficulty", slack=2, curriculum=False, weight_decay=0.3,
             ema=0.999, batch=512, min_lr=0.4, steps=5500, eval_every=125, snapshots=True,
         ),
+        "chains": dict(
+            model="edges", n_head=1, injection="concat", reembed=True, position="none", gate=0.8, lr=3e-3, steps=2000
+        ),
         "phop": dict(position="rope", sampler="difficulty", lead=2, steps=2600),
         "addition": dict(position="window", reach=3, lead=2, steps=4500),
         "sudoku": dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
