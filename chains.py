@@ -149,8 +149,7 @@ class EdgeGPT(LoopedGPT):
     def __init__(self, config):
         super().__init__(config)
         names = math.isqrt(config.vocab_size)  # of N^2 + N + 1 tokens
-        self.embed = EdgeEmbedding(names, config.n_embd)
-        self.embed.apply(init_weights)
+        self.embed = EdgeEmbedding(names, config.n_embd).apply(init_weights)
 
 
 TASKS["chains"] = Chains
