@@ -142,14 +142,20 @@ class EdgeEmbedding(nn.Embedding):
 
 class EdgeGPT(LoopedGPT):
     """
-    A token can be an edge: what is learned of a name is there in every edge with that name. With a token for each of
-    N^2 edges that would be learned N times over.
+    A token can be an edge: what is learned of a name is there in every edge with that name. With a token of its own
+    for each of N^2 edges, that would be learned N times over. The answer is a name.
     """
 
     def __init__(self, config):
         super().__init__(config)
-        names = math.isqrt(config.vocab_size)  # of N^2 + N + 1 tokens
-        self.embed = EdgeEmbedding(names, config.n_embd).apply(init_weights)
+        self.embed = EdgeEmbedding(self.names_of(config.vocab_size), config.n_embd).apply(init_weights)
+
+    @staticmethod
+    def names_of(vocab_size):
+        names = math.isqrt(vocab_size)
+        if names**2 + names + 1 != vocab_size:
+            raise ValueError(f"{vocab_size} tokens are not N names, a mark and N^2 edges")
+        return names
 
 
 TASKS["chains"] = Chains

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from attention import init_weights
-from chains import EdgeEmbedding
+from chains import EdgeEmbedding, EdgeGPT
 from looped import Config, LoopedGPT
 
 
@@ -41,7 +41,7 @@ class GRU(LoopedGPT):
         self.gru, self.out = nn.GRU(C, width, batch_first=True), nn.Linear(width, C, bias=False)
         self.out.apply(init_weights)
         if config.edges:
-            self.embed = EdgeEmbedding(math.isqrt(config.vocab_size), C).apply(init_weights)
+            self.embed = EdgeEmbedding(EdgeGPT.names_of(config.vocab_size), C).apply(init_weights)
 
     def loop(self, h, e, t, where, cache=None):
         """The first loop reads, those behind it change nothing."""

@@ -1,0 +1,218 @@
+"""Chains against a walker in plain Python; what must not give the answer away; and tokens that are edges."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from helpers import TINY, build, main, metrics, refused
+
+from chains import Chains, EdgeGPT
+from tasks import IGNORE
+from train import load_model, parse_flags
+
+
+def parse(task, tokens):
+    """The edges [(a, b)] of a question in the order of the text, and the names asked for; by the text alone."""
+    facts, asked = task.show(torch.tensor(tokens)).split(" ? ")
+    number = {task.name(token): token for token in range(task.names)}
+    edges = [tuple(number[name] for name in edge.split(">")) for edge in facts.split()]
+    return edges, [number[name] for name in asked.split()]
+
+
+def walk(edges, node):
+    """The end of the chain and the edges to it."""
+    leads, steps = dict(edges), 0
+    while node in leads:
+        node, steps = leads[node], steps + 1
+    return node, steps
+
+
+def ends(edges):
+    """The nodes that nothing leads on from, in the order of the text."""
+    begins = {a for a, _ in edges}
+    return [b for _, b in edges if b not in begins]
+
+
+@pytest.mark.parametrize(
+    "split, difficulty, sizes",
+    (
+        ("train", None, {}),
+        ("val", 6, {}),
+        ("test", 1, {}),
+        ("test", 24, {}),
+        ("test", 3, dict(hops=2, spare=3, chains=5)),
+    ),
+)
+def test_chains_against_a_walker(split, difficulty, sizes):
+    task = Chains(**sizes)
+    batch = task.batch(split, 0, 100, difficulty)
+    for tokens, targets, asked in zip(batch.tokens.tolist(), batch.targets.tolist(), batch.difficulty.tolist()):
+        edges, starts = parse(task, tokens)
+        length = max(task.hops, difficulty or 1) + task.spare
+        assert len(edges) == task.chains * length and len(starts) == (task.questions if split == "train" else 1)
+        begins, leads_to = Counter(a for a, _ in edges), Counter(b for _, b in edges)
+        assert max(begins.values()) == max(leads_to.values()) == 1
+        heads = set(begins) - set(leads_to)
+        assert len(heads) == task.chains and all(walk(edges, head)[1] == length for head in heads)
+        found = [walk(edges, start) for start in starts]
+        assert targets == [IGNORE] * (len(tokens) - len(starts)) + [end for end, _ in found]
+        assert found[-1][1] == asked and all(1 <= steps <= asked for _, steps in found)
+    if difficulty is None:
+        assert set(batch.difficulty.tolist()) == {1, 2, 3, 4, 5, 6}
+
+
+def test_chains_shows_what_its_docstring_promises():
+    task, line = Chains(names=26, chains=2, hops=3), "f>k b>f q>z k>d r>q z>s ? b -> d"
+    facts, asked = line.removesuffix(" -> d").split(" ? ")
+    tokens = [27 + 26 * (ord(a) - 97) + ord(b) - 97 for a, _, b in facts.split()] + [26, ord(asked) - 97]
+    tokens = torch.tensor([tokens])
+    assert task.show(tokens[0], task.answer(tokens)[0]) == line and task.measure(tokens).tolist() == [3]
+    assert line in Chains.__doc__
+
+
+# ---- what must not give the answer away
+
+
+GUESSES = {
+    "the first end in the text": lambda edges, start: ends(edges)[0],
+    "the last end in the text": lambda edges, start: ends(edges)[-1],
+    "the end with the smallest number": lambda edges, start: min(ends(edges)),
+    "the end nearest to the start in the text": lambda edges, start: min(
+        ends(edges), key=lambda end: abs([b for _, b in edges].index(end) - [a for a, _ in edges].index(start))
+    ),
+    "the next end behind the start in the text": lambda edges, start: ends(
+        edges[[a for a, _ in edges].index(start) :] + edges
+    )[0],
+}
+
+
+@pytest.mark.parametrize("guess", GUESSES)
+def test_knowing_the_ends_leaves_chance(guess):
+    task = Chains()
+    for difficulty in (6, 12, 24):
+        right, n = 0, 600
+        for tokens, target in zip(*(part.tolist() for part in task.batch("test", 0, n, difficulty)[:2])):
+            edges, (start,) = parse(task, tokens)
+            right += GUESSES[guess](edges, start) == target[-1]
+        assert abs(right / n - 1 / 3) < 4 * math.sqrt(2 / 9 / n), difficulty
+
+
+def test_no_name_and_no_place_is_the_answer_more_often_than_others():
+    task = Chains()
+    for difficulty in (1, 6, 24):
+        batch = task.batch("test", 0, 1000, difficulty)
+        answers = batch.targets[:, -1]
+        source, target, _ = task.read(batch.tokens)
+        expected = len(answers) / task.names
+        assert answers.bincount(minlength=task.names).max() < expected + 5 * math.sqrt(expected)
+        for place in ((target == answers[:, None]).int().argmax(1), (source == batch.tokens[:, -1:]).int().argmax(1)):
+            expected = len(answers) / source.shape[1]
+            counts = place.bincount(minlength=source.shape[1])
+            assert (counts - expected).abs().max() < 5 * math.sqrt(expected)
+        said = torch.cat((source, target), dim=1)  # an end is named once, as a head is, and never most often
+        assert ((said == answers[:, None]).sum(1) == 1).all()
+
+
+def test_the_length_of_a_question_tells_nothing():
+    task = Chains(spare=2)
+    assert len({task.batch("train", 0, 10, (1, level)).tokens.shape[1] for level in range(1, 7)}) == 1
+    assert len({task.batch("val", 0, 10, difficulty).tokens.shape[1] for difficulty in range(1, 7)}) == 1
+
+
+def test_the_start_has_edges_before_it_wherever_chains_have_some_to_spare():
+    source, target, asked = Chains(spare=2).read(Chains(spare=2).batch("val", 0, 50, 9).tokens)
+    assert (target == asked).any(1).all()
+    source, target, asked = Chains().read(Chains().batch("val", 0, 50, 9).tokens)
+    assert not (target == asked).any()
+
+
+# ---- batches and splits
+
+
+def test_a_batch_is_a_pure_function_of_seed_split_and_step():
+    first = Chains().batch("train", 5, 16)
+    again = Chains()
+    again.batch("val", 5, 16)
+    torch.manual_seed(123)
+    assert all(torch.equal(one, two) for one, two in zip(first, again.batch("train", 5, 16)))
+    others = [again.batch("train", 6, 16), Chains(seed=1).batch("train", 5, 16)]
+    assert not any(torch.equal(first.tokens, other.tokens) for other in others)
+
+
+def test_splits_are_disjoint_whatever_the_order_of_the_facts_and_the_seed():
+    small = dict(names=6, chains=2, hops=1, questions=1)  # so few that they would meet
+
+    def facts(split, seed):
+        task = Chains(**small, seed=seed)
+        rows = [row for step in range(20) for row in task.batch(split, step, 100).tokens.tolist()]
+        return {frozenset(parse(task, row)[0]) for row in rows}
+
+    train, val, test = facts("train", 0), facts("val", 1), facts("test", 2)
+    assert len(train) > 100 and len(val) > 10 and len(test) > 10
+    assert not train & val and not train & test and not val & test
+
+
+def test_the_questions_beside_the_last_do_not_change_it():
+    batch = Chains().batch("train", 0, 50)
+    T = batch.tokens.shape[1]
+    alone = batch.tokens[:, [*range(T - 8), T - 1]]
+    assert torch.equal(Chains().measure(alone), batch.difficulty)
+    assert torch.equal(Chains().answer(alone)[:, -1], batch.targets[:, -1])
+    wrong = batch.targets.clone()
+    wrong[:, -2] = 0
+    assert Chains().check(batch, wrong).all() and not Chains().check(batch, batch.targets + 1).any()
+
+
+def test_sizes_that_cannot_work_are_refused(capsys):
+    for sizes in (dict(hops=0), dict(chains=0), dict(questions=0), dict(spare=-1), dict(names=20)):
+        with pytest.raises(ValueError, match="at least one edge|need 21 names"):
+            Chains(**sizes)
+    with pytest.raises(ValueError, match="3 chains of 30 edges need 93 names, not 80"):
+        Chains().batch("val", 0, 4, 30)
+
+
+# ---- the model
+
+
+def small_model(**changes):
+    return build(model=EdgeGPT, vocab_size=9 + 1 + 81, causal=False, position="none", **changes)
+
+
+def test_an_edge_is_its_end_and_a_map_of_its_beginning():
+    model = small_model()
+    names, source = model.embed.weight, model.embed.source.weight
+    tokens = torch.tensor([[10 + 9 * a + b for a in range(9) for b in range(9)] + list(range(10))])
+    by_hand = [names[b] + source @ names[a] for a in range(9) for b in range(9)] + list(names[:10])
+    assert torch.allclose(model.embed(tokens)[0], torch.stack(by_hand), atol=1e-6)
+    assert model(tokens, 2).shape == (1, 91, 10)  # the answer is a name, or "?"
+
+
+def test_no_name_is_hidden_among_the_edges():
+    for names in (1, 2, 5, 80, 999):
+        assert EdgeGPT.names_of(names**2 + names + 1) == names
+    with pytest.raises(ValueError, match="70 tokens"):
+        build(model=EdgeGPT, vocab_size=70)
+
+
+def test_the_answer_does_not_depend_on_the_order_of_the_facts():
+    model, task = small_model(reembed=True), Chains(names=9, chains=2, hops=2)
+    tokens = task.batch("test", 0, 20, 2).tokens
+    other = tokens[:, [2, 0, 3, 1, 4, 5]]
+    assert torch.allclose(model(tokens, 5)[:, -1], model(other, 5)[:, -1], atol=1e-5)
+    swapped = tokens[:, [0, 1, 2, 3, 4, 0]] % 9
+    assert not torch.allclose(model(tokens, 5)[:, -1], model(swapped, 5)[:, -1], atol=1e-3)
+
+
+def test_chains_are_trained_with_the_model_of_their_recipe(elsewhere, capsys):
+    assert parse_flags(["--task", "chains"])[0].model == "edges" and parse_flags([])[0].model == "looped"
+    assert parse_flags(["--task", "chains", "--model", "looped"])[0].model == "looped"
+    main(["--task", "chains", *TINY, "--n_head", "1", "--out", "whole"])
+    main(["--task", "chains", *TINY, "--n_head", "1", "--out", "parts", "--minutes", "0.000001"])
+    main(["--out", "parts", "--resume", "--minutes", "0"])
+    assert metrics("parts") == metrics("whole")
+    model, task, flags = load_model("whole")
+    assert isinstance(model, EdgeGPT) and isinstance(task, Chains) and flags.model == "edges"
+    with pytest.raises(SystemExit):
+        main(["--task", "chains", "--names", "20"])
+    assert refused(lambda: main(["--task", "chains", "--names", "20"]), capsys).endswith("need 21 names, not 20\n")
