@@ -43,8 +43,8 @@ HIGHEST = dict(gate=1, min_lr=1, ema=0.99999, beta2=0.99999, threads=1024)
 
 @dataclass
 class RunFlags:
-    task: str = "multihop"  # multihop | composition | phop | addition | sudoku, or a Python file with a Task of yours
-    model: str = "looped"  # looped, or a Python file with a subclass of LoopedGPT
+    task: str = "multihop"  # multihop | composition | phop | addition | sudoku | chains, or a Python file with a Task
+    model: str = "looped"  # looped | edges, one of papers/, or a Python file with a subclass of LoopedGPT
     scale: Literal["cpu", "gpu"] = "cpu"  # which recipe the defaults come from
     out: str = ""  # the run folder (default runs/TASK)
     seed: int = 0  # of the weights, the data and the loop counts
