@@ -48,7 +48,8 @@ RECIPES = {
             ema=0.999, batch=512, min_lr=0.4, steps=5500, eval_every=125, snapshots=True,
         ),
         "chains": dict(
-            model="edges", n_head=1, injection="concat", reembed=True, position="none", gate=0.8, lr=3e-3, steps=2000
+            model="edges", n_head=1, injection="concat", reembed=True, position="none", backprop_loops=3, lead=2,
+            gate=0.8, ema=0.998, lr=3e-3, steps=2000,
         ),
         "phop": dict(position="rope", sampler="difficulty", lead=2, steps=2600),
         "addition": dict(position="window", reach=3, lead=2, steps=4500),
