@@ -338,7 +338,7 @@ TWO = "\n\nclass Another(LoopedGPT):\n    pass\n"
         ("--model", "from looped import LoopedGPT\n", "defines 0 subclasses"),  # what it imports is not its own
         ("--task", STEPS, "file.py defines 0 subclasses of Task; --task wants one"),
         ("--task", PARITY + "\n\nclass Harder(Parity):\n    pass\n", "defines 2 subclasses of Task"),
-        ("--task", None, "--task file.py is unknown; choose from multihop, composition, phop, addition, chains, sudoku"),
+        ("--task", None, "file.py is unknown; choose from multihop, composition, phop, addition, chains, sudoku"),
         ("--model", None, "--model file.py is unknown; choose from looped, edges, or name a Python file"),
         ("--model", STEPS.replace("rows: int", "steps: int").replace("config.rows", "config.steps"), "--steps"),
         ("--task", PARITY.replace("skew", "loops"), "--loops"),
