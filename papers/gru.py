@@ -32,9 +32,8 @@ class GRU(LoopedGPT):
         looped = LoopedGPT(config)
         parts = (looped.positions, looped.inject, looped.core)
         budget = sum(p.numel() for part in parts for p in part.parameters())
-        super().__init__(
-            replace(config, reembed=False, injection="none", state_init="embed", position="none", coordinates=())
-        )
+        unused = dict(reembed=False, injection="none", state_init="embed", position="none", coordinates=())
+        super().__init__(replace(config, **unused, backprop_loops=0))  # no gradient is cut off: the first loop is all
         C = config.n_embd
         width = config.width or round((math.sqrt(16 * C**2 + 12 * budget) - 4 * C) / 6)  # 3 w^2 + 4 C w = budget
         self.core = nn.ModuleList()

@@ -56,7 +56,7 @@ def test_it_has_as_many_parameters_as_the_looped_model(changes):
 
 
 def test_everything_in_it_learns():
-    model = small(reembed=True, injection="concat", position="window")
+    model = small(reembed=True, injection="concat", position="window", backprop_loops=1)
     found = gradients(model, model.loss(tokens(), tokens(2), torch.tensor([1, 2, 3, 4, 2]))[0])
     assert all(gradient.abs().sum() > 0 for gradient in found.values()) and len(found) == 8
 
