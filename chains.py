@@ -84,9 +84,9 @@ class Chains(Task):
         edge = tokens[:, :edges] - self.names - 1
         return edge // self.names, edge % self.names, tokens[:, edges + 1 :]
 
-    def walk(self, tokens):
-        """(edges + 1, B, questions): the nodes reached from the names asked for, step by step; an end is not left."""
-        source, target, place = self.read(tokens)
+    def walk(self, tokens, place):
+        """(edges + 1, B, n): the nodes reached from some (B, n) of the questions, step by step; an end is not left."""
+        source, target, _ = self.read(tokens)
         leads = torch.arange(self.names, device=tokens.device).repeat(len(tokens), 1).scatter(1, source, target)
         places = [place]
         for _ in range(source.shape[1] // self.chains):
@@ -94,12 +94,17 @@ class Chains(Task):
         return torch.stack(places)
 
     def measure(self, tokens):
-        places = self.walk(tokens)[:, :, -1]
+        places = self.walk(tokens, tokens[:, -1:])[:, :, 0]
         return (places[1:] != places[:-1]).sum(0)
 
     def answer(self, tokens):
-        ends = self.walk(tokens)[-1]
+        ends = self.walk(tokens, self.read(tokens)[2])[-1]
         return torch.cat((torch.full_like(tokens[:, ends.shape[1] :], IGNORE), ends), dim=1)
+
+    def truth(self, batch):
+        """Also where edges stand, which nobody asks for: the end of their chain."""
+        ends = self.walk(batch.tokens, self.read(batch.tokens)[1])[-1]
+        return torch.cat((ends, batch.targets[:, ends.shape[1] :]), dim=1)
 
     def check(self, batch, prediction):
         return prediction[:, -1] == batch.targets[:, -1]

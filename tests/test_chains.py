@@ -47,7 +47,8 @@ def ends(edges):
 def test_chains_against_a_walker(split, difficulty, sizes):
     task = Chains(**sizes)
     batch = task.batch(split, 0, 100, difficulty)
-    for tokens, targets, asked in zip(batch.tokens.tolist(), batch.targets.tolist(), batch.difficulty.tolist()):
+    rows = zip(*(part.tolist() for part in (*batch, task.truth(batch))))
+    for tokens, targets, asked, truth in rows:
         edges, starts = parse(task, tokens)
         length = max(task.hops, difficulty or 1) + task.spare
         assert len(edges) == task.chains * length and len(starts) == (task.questions if split == "train" else 1)
@@ -58,6 +59,10 @@ def test_chains_against_a_walker(split, difficulty, sizes):
         found = [walk(edges, start) for start in starts]
         assert targets == [IGNORE] * (len(tokens) - len(starts)) + [end for end, _ in found]
         assert found[-1][1] == asked and all(1 <= steps <= asked for _, steps in found)
+        assert (
+            truth[: len(edges)] == [walk(edges, b)[0] for _, b in edges]
+            and truth[len(edges) :] == targets[len(edges) :]
+        )
     if difficulty is None:
         assert set(batch.difficulty.tolist()) == {1, 2, 3, 4, 5, 6}
 
