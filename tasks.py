@@ -132,6 +132,10 @@ class Task:
         """{name: (B,) bool}: kinds of questions (B, T) that an accuracy should be told apart for; most tasks: none."""
         return {}
 
+    def shortcuts(self, batch):
+        """{name: prediction (B, T)} of those who do less than is asked: a score near theirs shows nothing."""
+        return {}
+
     def name_of(self, difficulty):
         """A difficulty in words."""
         unit = re.sub(r"s\b", "", self.unit, count=1) if difficulty == 1 else self.unit

@@ -59,6 +59,12 @@ def accuracy_of_parts(model, task, difficulty, loops, examples):
     return {name: right[rows].mean().item() for name, rows in task.parts(batch.tokens).items()}
 
 
+def accuracy_of_shortcuts(task, difficulty, examples):
+    """{name: accuracy} of those who do less than the task asks, on the first test batch."""
+    batch = task.batch("test", 0, examples, difficulty)
+    return {name: task.check(batch, said).float().mean().item() for name, said in task.shortcuts(batch).items()}
+
+
 def measure_run(folder, model, task, flags, args):
     """One run: what all its seeds share, and what it found: for each difficulty after each loop, and the control's."""
     trained = trained_loops(flags, task)
@@ -72,6 +78,7 @@ def measure_run(folder, model, task, flags, args):
     found["loops_needed"] = []  # the fewest that solve it on val, None if there are none
     found["control"] = [] if control else None
     found["parts"] = []  # of each difficulty, at its best loops
+    found["shortcuts"] = []
     for difficulty in tqdm([*difficulties, None], desc=f"depth of {folder}", leave=False):
         val, _ = accuracy_by_loop(model, task, "val", difficulty, loops, args.examples)
         test, margin = accuracy_by_loop(model, task, "test", difficulty, loops, args.examples)
@@ -85,6 +92,7 @@ def measure_run(folder, model, task, flags, args):
         found["best_loops"].append(best + 1)
         found["accuracy_at_best_loops"].append(test[best])
         found["parts"].append(accuracy_of_parts(model, task, difficulty, best + 1, args.examples))
+        found["shortcuts"].append(accuracy_of_shortcuts(task, difficulty, args.examples))
         found["distinct"].append(len(task.batch("test", 0, args.examples, difficulty).tokens.unique(dim=0)))
         found["loops_needed"].append(next((t for t, accuracy in enumerate(val, 1) if accuracy >= SOLVED), None))
         if control:
@@ -207,6 +215,8 @@ def say(numbers):
         print(row.format(name.split()[0], trained, best, chosen, control))
         for part in each[0]["parts"][i]:
             print(row.format(part, "", between([found["parts"][i][part] for found in each]), "", ""))
+        for less in each[0]["shortcuts"][i]:
+            print(row.format(f"({less})", "", between([found["shortcuts"][i][less] for found in each]), "", ""))
     mixture = [found["mixture"] for found in each]
     trained, best = (between([each[key] for each in mixture]) for key in ("accuracy_at_trained_loops", "accuracy"))
     chosen = "at " + between([each["best_loops"] for each in mixture], digits=0)

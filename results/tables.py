@@ -4,7 +4,8 @@ The tables of README.md and RESULTS.md, written from the numbers under results/:
 A table stands between two comments of its file, and between the same in tables.md with its numbers left open:
 
     {demo.best[12]}                     results/demo/depth.json: median [lowest, highest] of the seeds at 12 hops, at
-                                        the loops chosen on val; .trained, .control, .loops, .parts[8][name] likewise
+                                        the loops chosen on val; .trained, .control, .loops likewise, and by name
+                                        .parts[8][name], .shortcuts[8][name]
     {demo.minutes} {demo.slope}         of training, from results/demo/log.txt; more loops for each step of difficulty
     {fixedpoint/demo[right]:.3f}        a number of results/fixedpoint/demo.json
 
@@ -45,10 +46,7 @@ class Depth:
         self.trained = self.by_difficulty("accuracy_at_trained_loops")
         self.loops = self.by_difficulty("best_loops", "{:.0f}".format)
         self.control = self.by_difficulty("control") if found["control"] else {}
-        self.parts = {}
-        for i, difficulty in enumerate(self.difficulty):
-            names = self.runs[0]["parts"][i] if "parts" in self.runs[0] else ()
-            self.parts[difficulty] = {name: between([run["parts"][i][name] for run in self.runs]) for name in names}
+        self.parts, self.shortcuts = self.by_name("parts"), self.by_name("shortcuts")
         self.slope = f"{found['growth']['loops_a_step']:.2f}" if "growth" in found else None
         self.seeds = len(found["seeds"])
         if "ramp" in found["fit"]:
@@ -57,6 +55,13 @@ class Depth:
     def by_difficulty(self, key, number=number):
         rows = zip(*(run[key] for run in self.runs))
         return {difficulty: between(row, number) for difficulty, row in zip(self.difficulty, rows)}
+
+    def by_name(self, key):
+        rows = zip(*(run.get(key, [{}] * len(self.difficulty)) for run in self.runs))
+        return {
+            difficulty: {name: between([each[name] for each in row]) for name in row[0]}
+            for difficulty, row in zip(self.difficulty, rows)
+        }
 
     @property
     def minutes(self):

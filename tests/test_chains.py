@@ -132,6 +132,14 @@ def test_the_start_has_edges_before_it_wherever_chains_have_some_to_spare():
     assert not (target == asked).any()
 
 
+def test_the_shortcut_answers_with_the_first_end():
+    task = Chains()
+    batch = task.batch("test", 0, 300, 12)
+    (said,) = task.shortcuts(batch).values()
+    assert said[:, -1].tolist() == [ends(parse(task, tokens)[0])[0] for tokens in batch.tokens.tolist()]
+    assert abs(task.check(batch, said).float().mean() - 1 / 3) < 4 * math.sqrt(2 / 9 / 300)
+
+
 # ---- batches and splits
 
 
