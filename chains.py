@@ -45,6 +45,7 @@ class Chains(Task):
                 "chains needs at least one edge to walk, one chain and one question, and no negative spare"
             )
         self.max_difficulty = self.hops
+        self.hardest = self.names // self.chains - 1 - self.spare
         self.vocab_size = self.names + 1 + self.names**2
         self.block_size = self.chains * (self.hops + self.spare) + 1 + self.questions
         self.draw(torch.Generator(), 1, self.hops + self.spare)  # are there enough names?

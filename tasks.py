@@ -11,6 +11,7 @@ to exactly one of the splits train, val and test, whatever the seed. Nothing her
 """
 
 import hashlib
+import math
 import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
@@ -67,6 +68,7 @@ class Task:
     causal = True  # does each position see only what stands before it?
     coordinates = ()  # of boards: (row, column, box) of each cell
     grows = True  # can batch() ask for more than max_difficulty?
+    hardest = math.inf  # what it can ask for at most, if it grows
     counts_steps = True  # is difficulty a count of loops, such that a curriculum or a loop count can follow it?
     unit = "steps"  # of difficulty
     splits = ("val",)  # what training reports
@@ -294,61 +296,81 @@ class PHop(Task):
     """
     p-hop induction in context, nothing to memorise (Sanford et al. 2024, Saunshi et al. 2025).
 
-        ">>|badcabdc" -> "d"    the last letter is c; hop 1: behind the previous c stands a; hop 2: behind the previous
-                                a stands d. A letter that never came before stays where it is.
+        "[>>]badcabdc" -> "d"   the last letter is c; hop 1: behind the previous c stands a; hop 2: behind the previous
+                                a stands d
 
-    One ">" for each hop, a bar, and random letters up to the width of the longest question of the batch. Tokens:
-    letters 0..A-1, ">" is A, the bar A + 1. The p-hop of every letter is a target; check() grades the last.
-    Difficulty: p.
+    One ">" for each hop, and letters up to the width of the longest question of the batch. Any three neighbours differ,
+    and no walk may end early: else one hop less, or two, would often give the same answer. Tokens: letters 0..A-1, then
+    "[", ">" and "]"; "[" lets the first ">" know that it is the first. The p-hop of every letter that has one is a
+    target; check() grades the last. Difficulty: p.
     """
 
     hops: int = 4  # the most hops in training
-    length: int = 32  # letters of the text
+    length: int = 32  # letters of the shortest text
     alphabet: int = 4  # different letters
 
     unit = "hops"
 
     def __post_init__(self):
-        if min(self.hops, self.length, self.alphabet) < 1:
-            raise ValueError("phop needs at least one hop, one position and one letter")
-        if self.hops > self.length:
-            raise ValueError(f"hops={self.hops} cannot be walked in a text of length={self.length}")
+        if self.hops < 1 or self.alphabet < 4:
+            raise ValueError("phop needs at least one hop and four letters")
+        self.hardest = self.length // 3  # a hop goes back by three places on average
+        if self.hops > self.hardest:
+            raise ValueError(f"length={self.length} is too short to walk hops={self.hops}: make it {3 * self.hops}")
         self.max_difficulty = self.hops
-        self.vocab_size, self.block_size = self.alphabet + 2, self.hops + 1 + self.length
+        self.vocab_size, self.block_size = self.alphabet + 3, self.hops + 2 + self.length
 
     def question(self, generator, difficulty):
-        T = max(self.max_difficulty, int(difficulty.max())) + 1 + self.length
-        text = torch.randint(self.alphabet, (len(difficulty), T), generator=generator)
-        place, bar = torch.arange(T), difficulty[:, None]
-        return text.masked_fill(place < bar, self.alphabet).masked_fill(place == bar, self.alphabet + 1)
+        T = max(self.max_difficulty, int(difficulty.max())) + 2 + self.length
+        score = torch.rand(len(difficulty), T, self.alphabet, generator=generator)
+        text = score.argmax(2)
+        for i in range(2, T):  # each letter: the highest score of those that the two before it are not
+            text[:, i] = score[:, i].scatter(1, text[:, i - 2 : i], -1).argmax(1)
+        place, end = torch.arange(T), 1 + difficulty[:, None]
+        tokens = torch.where(place < end, self.alphabet + 1, text)
+        tokens[:, 0] = self.alphabet
+        return torch.where(place == end, self.alphabet + 2, tokens)
 
     def measure(self, tokens):
-        return (tokens == self.alphabet).sum(1)
+        return (tokens == self.alphabet + 1).sum(1)
 
     def hop(self, tokens):
-        """(B, T): for each letter, the place behind the previous occurrence of that letter, or else its own place."""
+        """(B, T): for each letter, the place behind the previous occurrence of that letter; 0 where there is none."""
         here = torch.arange(tokens.shape[1], device=tokens.device)
         before = F.pad(tokens[:, :-1], (1, 0), value=-1)
         # [b, i, j]: does i's letter stand before j, which is not behind i?
         behind = (tokens[:, :, None] == before[:, None]) & (here <= here[:, None])
-        return torch.where(behind, here, -1).amax(2).where(behind.any(2), here)
+        return torch.where(behind & (tokens < self.alphabet)[:, :, None], here, 0).amax(2)
+
+    def walk(self, tokens, hops):
+        """(B, T): the place of each letter after `hops` (B,) hops, 0 where the walk ended before."""
+        hop, place = self.hop(tokens), torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        for step in range(max(hops.tolist(), default=0)):
+            place = torch.where((step < hops)[:, None], hop.gather(1, place), place)
+        return place
 
     def answer(self, tokens):
-        hop, place = self.hop(tokens), torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        p = self.measure(tokens)
-        for step in range(int(p.max())):
-            place = torch.where((step < p)[:, None], hop.gather(1, place), place)
-        return tokens.gather(1, place).masked_fill(tokens >= self.alphabet, IGNORE)
+        place = self.walk(tokens, self.measure(tokens))
+        return tokens.gather(1, place).masked_fill((tokens >= self.alphabet) | (place == 0), IGNORE)
+
+    def belongs(self, tokens, split):
+        walks = self.walk(tokens, self.measure(tokens))[:, -1] > 0
+        return super().belongs(tokens, split) & walks
 
     def check(self, batch, prediction):
         return prediction[:, -1] == batch.targets[:, -1]
+
+    def shortcuts(self, batch):
+        """A hop or two less than asked."""
+        fewer = [(f"{less} hop{'s' * (less > 1)} less", (batch.difficulty - less).clamp(min=0)) for less in (1, 2)]
+        return {name: batch.tokens.gather(1, self.walk(batch.tokens, hops)) for name, hops in fewer}
 
     def show(self, tokens, prediction=None):
         text = "".join(self.name(token) for token in tokens.tolist())
         return text if prediction is None else f"{text} -> {self.name(int(prediction[-1]))}"
 
     def name(self, token):
-        return chr(ord("a") + token) if token < self.alphabet else ">|"[token - self.alphabet]
+        return chr(ord("a") + token) if token < self.alphabet else "[>]"[token - self.alphabet]
 
 
 @dataclass

@@ -134,5 +134,5 @@ def difficulties_of(task, split, factor):
     top = task.max_difficulty
     if task.grows:
         beyond = {round(top * x) for x in (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8) if x <= factor}
-        return sorted({*range(1, top + 1), *beyond})
+        return sorted({*range(1, top + 1), *(difficulty for difficulty in beyond if difficulty <= task.hardest)})
     return task.difficulties(split)

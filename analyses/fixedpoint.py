@@ -85,7 +85,8 @@ def measure_fixedpoint(model, task, flags, args):
     loops, top, size = args.loops or 128, task.max_difficulty, max(2, args.examples // 4)
     difficulties = task.difficulties("test")
     if task.grows:
-        difficulties = sorted({max(1, round(top * x)) for x in (1 / 2, 1, 2, 4, 6) if x <= args.factor})
+        difficulties = {max(1, round(top * x)) for x in (1 / 2, 1, 2, 4, 6) if x <= args.factor}
+        difficulties = sorted(difficulty for difficulty in difficulties if difficulty <= task.hardest)
     parts = []
     for difficulty in difficulties:
         batch = task.batch("test", 0, size, difficulty)

@@ -27,7 +27,9 @@ def add_flags(parser):
 def questions(task, flags, loops):
     """[(difficulty, loops)] to be shown."""
     top = task.max_difficulty
-    chosen = [max(1, top // 2), top, 2 * top] if task.grows else difficulties_of(task, "test", 1)[-3:]
+    chosen = [max(1, top // 2), top, min(2 * top, task.hardest)]
+    if not task.grows:
+        chosen = difficulties_of(task, "test", 1)[-3:]
     if loops:
         return [(difficulty, loops) for difficulty in chosen]
     if not flags.tied:

@@ -53,7 +53,7 @@ TINY = "--steps 6 --batch 8 --eval_every 3 --eval_size 8 --n_embd 16 --n_head 2 
 TASK_FLAGS = {
     "multihop": [],
     "composition": ["--entities", "12", "--relations", "3", "--alone", "0.3"],
-    "phop": ["--length", "8"],
+    "phop": ["--length", "12"],
     "addition": ["--digits", "3"],
     "sudoku": ["--puzzles", "300"],
 }

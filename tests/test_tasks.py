@@ -184,24 +184,53 @@ def test_composition_shows_what_its_docstring_promises():
 # ---- phop
 
 
-def test_phop_against_the_definition():
-    task = PHop(hops=3, length=20)
-    batch = task.batch("train", 0, 60)
-    for tokens, targets, p in zip(batch.tokens.tolist(), batch.targets.tolist(), batch.difficulty.tolist()):
-        text = [chr(97 + token) for token in tokens[p + 1 :]]
-        assert tokens[: p + 1] == [4] * p + [5]
-        for i in range(len(text)):
-            place = i
-            for _ in range(p):
-                before = "".join(text[:place])
-                place = before.rindex(text[place]) + 1 if text[place] in before else place
-            assert chr(97 + targets[p + 1 + i]) == text[place]
+def hops_back(text, hops):
+    """Places after 0, 1, .. hops from the last letter, as many as there are."""
+    places = [len(text) - 1]
+    while len(places) <= hops and text[places[-1]] in text[: places[-1]]:
+        places.append(text.rindex(text[places[-1]], 0, places[-1]) + 1)
+    return places
+
+
+@pytest.mark.parametrize("split, difficulty", (("train", None), ("test", 10)))
+def test_phop_against_the_definition(split, difficulty):
+    task = PHop(hops=3)
+    batch = task.batch(split, 0, 60, difficulty)
+    fewer = [task.shortcuts(batch)[name][:, -1].tolist() for name in ("1 hop less", "2 hops less")]
+    for row, (tokens, targets, p) in enumerate(zip(*(part.tolist() for part in batch))):
+        head, text = task.show(batch.tokens[row]).split("]")
+        assert head == "[" + p * ">" and all(len(set(text[i : i + 3])) == 3 for i in range(len(text) - 2))
+        for end in range(1, len(text) + 1):
+            places, target = hops_back(text[:end], p), targets[p + 1 + end]
+            assert target == IGNORE if len(places) <= p else chr(97 + target) == text[places[p]]
+        places = hops_back(text, p)
+        assert len(places) == p + 1 and text[places[p - 1]] == chr(97 + fewer[0][row]) != text[places[p]]
+        assert text[places[max(0, p - 2)]] == chr(97 + fewer[1][row])
+        assert targets[: p + 2] == [IGNORE] * (p + 2)
+
+
+def test_fewer_hops_than_asked_score_little():
+    task = PHop()
+    for p in (2, 4, 8):
+        batch = task.batch("test", 0, 500, p)
+        scores = [task.check(batch, said).float().mean().item() for said in task.shortcuts(batch).values()]
+        assert scores[0] == 0 and scores[1] < 0.2
+        assert batch.targets[:, -1].bincount(minlength=4).min() > 90  # of 500: no letter is the answer more often
 
 
 def test_phop_shows_what_its_docstring_promises():
     task = PHop(hops=2, length=8)
-    tokens = torch.tensor([[4, 4, 5, 1, 0, 3, 2, 0, 1, 3, 2]])
-    assert task.show(tokens[0], task.answer(tokens)[0]) == ">>|badcabdc -> d"
+    tokens = torch.tensor([[4, 5, 5, 6, 1, 0, 3, 2, 0, 1, 3, 2]])
+    assert task.show(tokens[0], task.answer(tokens)[0]) == "[>>]badcabdc -> d"
+    line, said = PHop.__doc__.split('"')[1:4:2]
+    assert f"{line} -> {said}" == "[>>]badcabdc -> d"
+
+
+def test_no_longer_walk_is_asked_for_than_a_text_has():
+    assert PHop(length=32).hardest == 10
+    PHop(length=32).batch("test", 0, 100, 10)
+    with pytest.raises(ValueError, match="too short to walk hops=4: make it 12"):
+        PHop(length=11)
 
 
 # ---- addition
@@ -267,7 +296,7 @@ def test_leading_zeros_do_not_make_another_question():
 
 
 @pytest.mark.parametrize(
-    "words", ("> 5 5 5 5 5 5 =", "a r0 r0 r0 r0", "> | a a a a a"), ids=("addition", "multihop", "phop")
+    "words", ("> 5 5 5 5 5 5 =", "a r0 r0 r0 r0", "[ > > > > ]"), ids=("addition", "multihop", "phop")
 )
 def test_a_token_that_stands_nowhere_else_tells_constant_texts_apart(words):
     """Without it attention, which knows distances alone, would see the same at every position of a constant text."""

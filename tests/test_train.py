@@ -31,7 +31,7 @@ def read_config(folder):
 
 @pytest.mark.parametrize("task", RECIPES["gpu"])
 def test_the_recipes_for_a_gpu_run_in_miniature(task):
-    small = dict(multihop=["--hops", "3"], phop=["--length", "8", "--hops", "2"], addition=["--digits", "3"])
+    small = dict(multihop=["--hops", "3"], phop=["--length", "9", "--hops", "2"], addition=["--digits", "3"])
     more = small.get(task, ["--puzzles", "60"])
     main(["--task", task, "--scale", "gpu", *TINY, *more, "--ema", "0.9", "--out", "run"])
     assert len(metrics("run").splitlines()) == 2
