@@ -96,16 +96,18 @@ def find_class(kind, name):
     """The task or model that a flag names: one that is registered, a paper's, or the only one of a Python file."""
     registry, base = (TASKS, Task) if kind == "task" else (MODELS, LoopedGPT)
     if name not in registry:
-        path = Path(__file__).parent / "papers" / f"{name}.py"
-        if name.endswith(".py") or kind == "task":
-            path = Path(name)
-        if path.suffix != ".py" or not path.is_file():
-            fail(f"--{kind} {name} is unknown; choose from {', '.join(registry)}, or name a Python file that has one")
+        path = Path(name) if name.endswith(".py") else Path(__file__).parent / "papers" / f"{name}.py"
+        if not path.is_file():
+            fail(
+                f"--{kind} {name} is unknown; choose from {', '.join(registry)}, one of papers/, or name a Python file that has one"
+            )
         registry[name] = only_subclass(path, base, kind)
     return registry[name]
 
 
 def only_subclass(path, base, kind):
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # the file may import its neighbours
     spec = importlib.util.spec_from_file_location(f"{kind}_{path.stem}", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:

@@ -1,5 +1,6 @@
 """What several tests share: small models, small runs, and a look at what a run left behind."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -17,6 +18,14 @@ ROOT = Path(__file__).parent.parent
 VOCAB, B, T = 11, 5, 7
 TEXT_POSITIONS = ("none", "rope", "alibi", "relative", "window")
 BOARD = tuple((cell // 3, cell % 3) for cell in range(6))  # (row, column) of two rows of three cells
+
+
+def paper(name):
+    """A file of papers/, as a module."""
+    if str(ROOT / "papers") not in sys.path:
+        sys.path.append(str(ROOT / "papers"))
+    return importlib.import_module(name)
+
 
 # ---- models
 

@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from helpers import TINY, build, gradients, main, tokens
+from helpers import TINY, build, gradients, main, paper, tokens
 from torch.nn import functional as F
 
 from attention import Cache
 from chains import EdgeGPT
 from looped import Config, LoopedGPT
-from runs import find_class
 from train import load_model
 
-GRU = find_class("model", "gru")
+GRU = paper("gru").GRU
 
 
 def small(**changes):

@@ -339,7 +339,11 @@ TWO = "\n\nclass Another(LoopedGPT):\n    pass\n"
         ("--task", STEPS, "file.py defines 0 subclasses of Task; --task wants one"),
         ("--task", PARITY + "\n\nclass Harder(Parity):\n    pass\n", "defines 2 subclasses of Task"),
         ("--task", None, "file.py is unknown; choose from multihop, composition, phop, addition, chains, sudoku"),
-        ("--model", None, "--model file.py is unknown; choose from looped, edges, or name a Python file"),
+        (
+            "--model",
+            None,
+            "--model file.py is unknown; choose from looped, edges, one of papers/, or name a Python file",
+        ),
         ("--model", STEPS.replace("rows: int", "steps: int").replace("config.rows", "config.steps"), "--steps"),
         ("--task", PARITY.replace("skew", "loops"), "--loops"),
     ],

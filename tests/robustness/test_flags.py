@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
     [
         (["--task", "chess"], "multihop"),
         (["--task", ""], "multihop"),
-        (["--model", "ouroboros"], "choose from looped, edges, or name a Python file"),
-        (["--model", "train.py.txt"], "choose from looped, edges, or name a Python file"),
+        (["--model", "ouroboros"], "choose from looped, edges, one of papers/, or name a Python file"),
+        (["--model", "train.py.txt"], "choose from looped, edges, one of papers/, or name a Python file"),
         (["--depth", "3"], "--depth"),
         (["hops", "3"], "unrecognized arguments: hops 3"),
         (["--loops", "many"], "--loops"),

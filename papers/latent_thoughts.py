@@ -1,0 +1,167 @@
+"""
+Reasoning with Latent Thoughts: On the Power of Looped Transformers (Saunshi et al. 2025, arXiv 2502.17416)
+
+Is it the parameters of a deep model that reason, or its depth? Write k x L for k layers that are looped L times. A
+model of one layer, 1 x 1, cannot do what takes several steps. Looped, 1 x L has no parameter more, and as many layers
+to go through as the stack L x 1, which has L times the parameters. If depth is what counts, 1 x L does as well as
+L x 1; the loops are thoughts that nobody reads.
+
+What changes in the loop: nothing. A control beside the paper's: each token is followed by L - 1 pauses (after Goyal et
+al. 2024), so that 1 x 1 spends as much as 1 x L, side by side instead of one after the other.
+
+    python papers/latent_thoughts.py          9 minutes a seed on two cores
+"""
+
+from dataclasses import dataclass
+
+import torch
+from experiment import Paper, between, draw_bars, median, run_paper
+from torch import nn
+
+from chains import EdgeGPT
+from figures import WIDTH, plt, seeds_text
+from looped import Config, LoopedGPT
+from tasks import IGNORE, Task
+
+L = 6
+PAPER = Paper(
+    name="latent_thoughts",
+    title="Reasoning with Latent Thoughts (Saunshi et al. 2025)",
+    arxiv="2502.17416",
+    changes="nothing: k layers looped L times beside k, and beside k L different ones",
+    claim="1 layer looped L times does what L layers do, and 1 layer does not",
+    theirs="sums of 32 numbers: 1x1 0.00, 1x12 0.996, 12x1 1.00; 16 hops: 1x1 0.49, 1x6 1.00, 6x1 1.00",
+    note="smaller tasks, 6 loops instead of 12, a tenth of the width",
+)
+
+
+@dataclass
+class Sums(Task):
+    """
+    Add several numbers of two digits at once.
+
+        "31+07+45= . . -> 083"      the digits of the sum are read at "=" and the two places behind it
+    """
+
+    numbers: int = 8  # the most numbers to add in training
+
+    unit = "numbers"
+
+    def __post_init__(self):
+        self.max_difficulty = self.numbers
+        self.vocab_size, self.block_size = 14, 3 * self.numbers + 2  # 0..9, +, =, a place to answer at, padding
+
+    def question(self, generator, difficulty):
+        B, most = len(difficulty), max(self.numbers, int(difficulty.max()))
+        digits = torch.randint(10, (B, most, 2), generator=generator)
+        tokens = torch.cat((digits, torch.full((B, most, 1), 10)), dim=2).flatten(1)
+        tokens = torch.cat((tokens, torch.full((B, 2), 13)), dim=1)
+        place, end = torch.arange(tokens.shape[1]), 3 * difficulty[:, None] - 1
+        tokens = torch.where(place == end, 11, tokens)
+        return torch.where(place > end, 12, tokens).masked_fill(place > end + 2, 13)
+
+    def measure(self, tokens):
+        return (tokens >= 10).logical_and(tokens < 12).sum(1)
+
+    def answer(self, tokens):
+        B, T = tokens.shape
+        place, end = torch.arange(T, device=tokens.device), 3 * self.measure(tokens)[:, None] - 1
+        digit = tokens.masked_fill((place > end) | (place % 3 == 2), 0)
+        total = ((place % 3 == 0) * 10 * digit + (place % 3 == 1) * digit).sum(1, keepdim=True)
+        shown = total // 10 ** (2 - (place - end)).clamp(0, 2) % 10
+        return shown.masked_fill((place < end) | (place > end + 2), IGNORE)
+
+    def show(self, tokens, prediction=None):
+        text = "".join("0123456789+=. "[token] for token in tokens.tolist()).strip()
+        said = "" if prediction is None else "".join(str(each) for each in prediction.tolist() if 0 <= each < 10)
+        return text.replace("..", " . .") + (f" -> {said}" if said else "")
+
+
+class PauseEmbedding(nn.Module):
+    """Each token and its pauses behind it: (B, T) to (B, (1 + pauses) T, C)."""
+
+    def __init__(self, embed, pauses):
+        super().__init__()
+        self.embed = embed
+        self.pauses = nn.Parameter(torch.randn(pauses, embed.embedding_dim) * 0.02)
+
+    @property
+    def weight(self):
+        return self.embed.weight
+
+    def forward(self, tokens):
+        pauses = self.pauses.expand(*tokens.shape, *self.pauses.shape)
+        return torch.cat((self.embed(tokens)[:, :, None], pauses), dim=2).flatten(1, 2)
+
+
+@dataclass
+class PauseConfig(Config):
+    pauses: int = 5  # behind each token
+    edges: bool = False  # tokens can be edges, as those of --task chains are
+
+
+class PauseGPT(LoopedGPT):
+    """The answer to a token is read at its last pause."""
+
+    config_class = PauseConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        embed = EdgeGPT(config).embed if config.edges else self.embed
+        self.embed = PauseEmbedding(embed, config.pauses)
+
+    def readout(self, h, answer_mask=None, where=None, cache=None):
+        return super().readout(h[:, self.config.pauses :: 1 + self.config.pauses], answer_mask, where, cache)
+
+
+# -----------------------------------------------------------------------------
+# The claim
+
+
+MODELS = {
+    "1x1": dict(loops=1),
+    f"1x{L}": dict(loops=L),
+    f"{L}x1": dict(loops=1, n_core=L),
+    "1x1 and pauses": dict(loops=1, model="latent_thoughts", pauses=L - 1),
+}
+QUESTIONS = {
+    "8 numbers": dict(task="latent_thoughts", position="relative", reach=27, steps=2000),
+    "4 hops": dict(task="phop", position="alibi", n_prelude=0, batch=32, steps=1500),
+    "4 edges": dict(task="chains", hops=4, chains=2, names=40, backprop_loops=0, steps=1500),
+}
+ALL = dict(injection="none", norm="pre", reembed=False, sampler="fixed", curriculum=False, ema=0.0)
+
+
+def measure(lab):
+    found = {}
+    for question, of_task in QUESTIONS.items():
+        for label, of_model in MODELS.items():
+            flags = ALL | of_task | of_model
+            if flags["task"] == "chains" and "pauses" in flags:
+                flags["edges"] = True
+            model, task, _ = lab.train(f"{question} {label}".replace(" ", "_"), **flags)
+            found[f"{question}, {label}"] = lab.by_loop(model, task, task.max_difficulty, model.config.loops)[-1]
+    return found
+
+
+def judge(found):
+    ours, shown = [], []
+    for question in QUESTIONS:
+        one, looped, stack = (median(found, f"{question}, {label}") for label in ("1x1", f"1x{L}", f"{L}x1"))
+        shown.append(looped > one + 0.2 and looped > stack - 0.05)
+        ours.append(", ".join(f"{label} {between(found, f'{question}, {label}')}" for label in MODELS))
+    verdict = "reproduced" if all(shown) else "depends on the task" if any(shown) else "not reproduced"
+    return "; ".join(f"{question}: {numbers}" for question, numbers in zip(QUESTIONS, ours)), verdict
+
+
+def draw(found):
+    figure, axis = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
+    draw_bars(axis, found, QUESTIONS, MODELS)
+    axis.set(ylabel="accuracy (test)", ylim=(0, 1.05))
+    axis.legend(title="layers x loops", loc="upper center", ncols=4, bbox_to_anchor=(0.5, 1.3))
+    figure.suptitle(f"One layer looped {L} times beside {L} layers ({seeds_text(len(found))})")
+    return figure
+
+
+if __name__ == "__main__":
+    run_paper(PAPER, measure, judge, draw)

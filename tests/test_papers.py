@@ -1,0 +1,41 @@
+"""Each paper's file runs in small, from training to its picture; and the table says what the JSON says."""
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, paper
+
+from train import load_model
+
+NAMES = sorted(path.stem for path in (ROOT / "papers").glob("*.py") if "PAPER = Paper(" in path.read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_in_small(name, elsewhere, capsys):
+    experiment, module = paper("experiment"), paper(name)
+    assert module.PAPER.name == name and module.__doc__.count(f"python papers/{name}.py") == 1
+    lab = experiment.Lab(module.PAPER, seed=0, tiny=True, threads=1)
+    found = [experiment.seed_of(lab, module.measure)]
+    experiment.finish(module.PAPER, [0], found, module.judge, module.draw)
+    assert module.PAPER.claim in capsys.readouterr().out
+    numbers = json.loads(Path(f"runs/{name}/{name}.json").read_text())
+    assert numbers["by_seed"] == found and Path(f"runs/{name}/{name}.png").stat().st_size > 5000
+
+
+def test_what_was_trained_is_kept(elsewhere):
+    experiment = paper("experiment")
+    lab = experiment.Lab(paper("latent_thoughts").PAPER, seed=0, tiny=True, threads=1)
+    model, _, _ = lab.train("a", task="multihop")
+    before = (lab.folder / "a/checkpoint.pt").stat().st_mtime_ns
+    again, _, flags = lab.train("a", task="multihop")
+    assert (lab.folder / "a/checkpoint.pt").stat().st_mtime_ns == before and flags.seed == 0
+    assert all((one == two).all() for one, two in zip(model.parameters(), again.parameters()))
+    with pytest.raises(SystemExit):
+        lab.train("a", task="multihop", hops=3)
+    load_model(lab.folder / "a")
+
+
+def test_the_table_is_that_of_the_numbers():
+    table = paper("table")
+    assert (ROOT / "papers/README.md").read_text() == table.text()
