@@ -98,9 +98,8 @@ def find_class(kind, name):
     if name not in registry:
         path = Path(name) if name.endswith(".py") else Path(__file__).parent / "papers" / f"{name}.py"
         if not path.is_file():
-            fail(
-                f"--{kind} {name} is unknown; choose from {', '.join(registry)}, one of papers/, or name a Python file that has one"
-            )
+            known = ", ".join((*registry, "one of papers/"))
+            fail(f"--{kind} {name} is unknown; choose from {known}, or name a Python file that has one")
         registry[name] = only_subclass(path, base, kind)
     return registry[name]
 
