@@ -51,7 +51,7 @@ RECIPES = {
             model="edges", n_head=1, injection="concat", reembed=True, position="none", backprop_loops=3, lead=2,
             gate=0.8, ema=0.998, lr=3e-3, steps=2000,
         ),
-        "phop": dict(position="rope", n_prelude=1, lead=3, slack=2, batch=32, steps=1500),
+        "phop": dict(position="alibi", n_prelude=1, lead=3, slack=2, batch=32, steps=1500),
         "addition": dict(position="window", reach=3, lead=2, steps=4500),
         "sudoku": dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
     },
