@@ -45,6 +45,7 @@ HIGHEST = dict(gate=1, min_lr=1, ema=0.99999, beta2=0.99999, threads=1024)
 class RunFlags:
     task: str = "multihop"  # multihop | composition | phop | addition | sudoku | chains, or a Python file with a Task
     model: str = "looped"  # looped | edges, one of papers/, or a Python file with a subclass of LoopedGPT
+    preset: str = ""  # a paper's settings on top of the recipe: kohli | saunshi | huginn | parcae | discoloop
     scale: Literal["cpu", "gpu"] = "cpu"  # which recipe the defaults come from
     out: str = ""  # the run folder (default runs/TASK)
     seed: int = 0  # of the weights, the data and the loop counts
@@ -144,10 +145,10 @@ def flag_groups(task, model, settings):
     }
 
 
-def parse_flags(argv, settings, recipes, description):
+def parse_flags(argv, settings, recipes, presets, description):
     """All flags as a namespace, and the names of those given by hand. The comment of a field is its --help line."""
     first = Parser(add_help=False, allow_abbrev=False)
-    for name in ("task", "scale", "out"):
+    for name in ("task", "preset", "scale", "out"):
         first.add_argument(f"--{name}", default=getattr(RunFlags, name))
     first.add_argument("--model")  # by default that of the recipe
     first.add_argument("--resume", action="store_true")
@@ -157,10 +158,13 @@ def parse_flags(argv, settings, recipes, description):
     if known.resume:
         saved = read_config(Path(known.out or f"runs/{Path(known.task).stem}"))
         vars(known).update({name: saved[name] for name in ("task", "model", "scale") if name in saved})
+    if known.preset and known.preset not in presets:
+        fail(f"--preset {known.preset} is unknown; choose from {', '.join(presets)}")
     groups = flag_groups(known.task, known.model, settings)
     recipe = dict(recipes["cpu"].get(known.task, {}))
     if known.scale == "gpu":
         recipe.update(recipes["gpu"].get(known.task, {}))
+    recipe.update(presets.get(known.preset, {}))
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     defaults, owners = dict(task=known.task, model=known.model), {}
     for title, cls in groups.items():

@@ -14,7 +14,10 @@ from typing import Literal
 import torch
 
 import runs
+from recipes import PRESETS, RECIPES
 from tasks import stream
+
+Sampler = Literal["blind", "difficulty", "fixed", "uniform", "poisson", "lognormal"]
 
 
 @dataclass
@@ -28,7 +31,7 @@ class Settings:
     beta2: float = 0.99  # AdamW's second beta
     clip: float = 1.0  # gradient norm
     ema: float = 0.0  # decay of an average of the weights, used for evaluation (0: none; TRM 2025: 0.999)
-    sampler: Literal["blind", "difficulty", "fixed", "uniform", "poisson"] = "blind"  # loops: see sample_loops
+    sampler: Sampler = "blind"  # how many loops each question gets: see sample_loops
     lead: int = 0  # sampler=blind takes, for every question, the largest difficulty + lead + uniform(0..slack) loops
     slack: int = 4  # see lead; sampler=difficulty takes each question's own difficulty, a hint how long to think
     per: Literal["sequence", "batch"] = "sequence"  # what a sampled count is for (Parcae 2026: per sequence is better)
@@ -37,33 +40,6 @@ class Settings:
     eval_every: int = 500  # steps between evaluations (and checkpoints)
     eval_size: int = 500  # examples of each difficulty in an evaluation
     snapshots: bool = False  # keep the weights of every evaluation, in OUT/snapshots
-
-
-# What a task's run needs other than the defaults; results/LOG.md tells how it was chosen. "gpu" is on top of "cpu".
-RECIPES = {
-    "cpu": {
-        "multihop": dict(reembed=True, position="window", reach=3, lr=3e-3, steps=2500),
-        "composition": dict(
-            reembed=True, norm="pre", reach=3, sampler="difficulty", slack=2, curriculum=False, weight_decay=0.3,
-            ema=0.999, batch=512, min_lr=0.4, steps=5500, eval_every=125, snapshots=True,
-        ),
-        "chains": dict(
-            model="edges", n_head=1, injection="concat", reembed=True, position="none", backprop_loops=3, lead=2,
-            gate=0.8, ema=0.998, lr=3e-3, steps=2000,
-        ),
-        "phop": dict(position="alibi", n_prelude=1, lead=3, slack=2, batch=32, steps=1500),
-        "addition": dict(position="window", reach=3, lead=2, steps=4500),
-        "sudoku": dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
-    },
-    "gpu": {
-        "multihop": dict(hops=16, entities=200, relations=10, n_embd=256, batch=1024, steps=20000, lr=1e-3),
-        "phop": dict(hops=16, length=256, n_embd=256, batch=512, steps=20000, lr=1e-3),
-        "addition": dict(digits=20, n_embd=128, batch=1024, steps=10000),
-        "sudoku": dict(
-            box="3x3", puzzles=100000, search=True, n_embd=128, loops=16, batch=512, steps=30000, lr=1e-3, ema=0.999
-        ),
-    },
-}  # fmt: skip
 
 
 def sample_loops(flags, task, difficulty, step):
@@ -77,6 +53,9 @@ def sample_loops(flags, task, difficulty, step):
     elif flags.sampler == "poisson":  # clipped as in Kohli 2026
         loops = torch.poisson(torch.full((B,), float(flags.loops)), generator=generator).long()
         loops = loops.clamp(max=2 * flags.loops)
+    elif flags.sampler == "lognormal":  # Huginn 2025: the mean itself is drawn, so that some counts are large
+        mean = torch.exp(math.log(flags.loops) - 0.125 + 0.5 * torch.randn(B, generator=generator))
+        loops = (1 + torch.poisson(mean, generator=generator).long()).clamp(max=4 * flags.loops)
     else:
         steps = torch.full((B,), task.max_difficulty)  # blind: whatever is asked
         if flags.sampler == "difficulty":  # a hint: the model is told how long to think
@@ -92,7 +71,7 @@ def most_loops(flags, task, difficulty=None):
     if flags.sampler in ("blind", "difficulty"):
         told = difficulty if flags.sampler == "difficulty" else None
         return (told or task.max_difficulty) + flags.lead + flags.slack
-    return 2 * flags.loops if flags.sampler == "poisson" else flags.loops
+    return {"poisson": 2, "lognormal": 4}.get(flags.sampler, 1) * flags.loops
 
 
 def train(flags, task, model, checkpoint=None):
@@ -173,7 +152,7 @@ def evaluate(model, task, flags, split, size=None):
     result = {}
     for difficulty in task.difficulties(split):
         batch = task.batch(split, 0, size or flags.eval_size, difficulty)
-        loops = flags.loops if flags.sampler == "poisson" else most_loops(flags, task, difficulty)
+        loops = flags.loops if flags.sampler in ("poisson", "lognormal") else most_loops(flags, task, difficulty)
         right = task.check(batch, model(batch.tokens, loops).argmax(-1))
         result[difficulty] = right.sum().item() / len(right)
     return result
@@ -193,7 +172,7 @@ def load_model(folder, device="cpu"):
 
 def parse_flags(argv=None):
     """All flags, and the names of those given by hand."""
-    return runs.parse_flags(argv, Settings, RECIPES, __doc__)
+    return runs.parse_flags(argv, Settings, RECIPES, PRESETS, __doc__)
 
 
 def rehearse(flags, task, model):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-ORDER = "checks attention looped fast tasks boards sudoku chains figures runs train analyses analyze".split()
+ORDER = "checks attention looped fast tasks boards sudoku chains figures runs recipes train analyses analyze".split()
 MODULES = [ROOT / f"{name}.py" for name in ORDER if name != "analyses"] + sorted((ROOT / "analyses").glob("*.py"))
 
 

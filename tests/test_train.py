@@ -1,6 +1,7 @@
 """The command line, end to end with tiny steps; exact resume; loop counts; tasks and models of one's own."""
 
 import json
+import math
 import shutil
 import signal
 import time
@@ -14,10 +15,11 @@ import runs
 import tasks
 import train
 from looped import Config, LoopedGPT
+from recipes import PRESETS, RECIPES
 from runs import RunFlags, flag_fields, make_task
 from sudoku import Sudoku
 from tasks import TASKS
-from train import RECIPES, Settings, load_model, most_loops, parse_flags, sample_loops
+from train import Settings, load_model, most_loops, parse_flags, sample_loops
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -44,6 +46,17 @@ def test_the_sudoku_model_for_a_gpu_has_at_most_a_million_parameters():
     sizes = dict(n_embd=flags.n_embd, n_core=flags.n_core, n_prelude=flags.n_prelude, n_coda=flags.n_coda)
     model = LoopedGPT(Config(vocab_size=10, block_size=81, position="grid", coordinates=task.coordinates, **sizes))
     assert sum(p.numel() for p in model.parameters()) <= 1_000_000
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_train_and_are_kept(preset):
+    settings = PRESETS[preset]
+    flags, _ = parse_flags(["--preset", preset, "--lr", "0.125"])
+    assert {name: getattr(flags, name) for name in settings} == settings and flags.lr == 0.125
+    assert parse_flags(["--preset", preset, "--n_core", "3"])[0].n_core == 3
+    main(["--preset", preset, *TINY, "--out", "run"])
+    assert len(metrics("run").splitlines()) == 2 and read_config("run")["preset"] == preset
+    assert preset in RunFlags.preset + dict((f.name, text) for f, text in flag_fields(RunFlags))["preset"]
 
 
 @pytest.mark.parametrize("scale", RECIPES)
@@ -227,6 +240,9 @@ def test_loop_samplers_draw_what_they_say():
     assert loop_counts("--sampler", "fixed", "--loops", "7").unique().tolist() == [7]
     uniform = loop_counts("--sampler", "uniform", "--loops", "8")
     assert uniform.unique().tolist() == list(range(1, 9)) and abs(uniform.mean() - 4.5) < 0.15
+    lognormal = loop_counts("--sampler", "lognormal", "--loops", "8")  # variance: of the mean, and Poisson's
+    assert lognormal.min() >= 1 and lognormal.max() <= 32 and abs(lognormal.mean() - 9) < 0.3
+    assert abs(lognormal.var() - (8 + 64 * (math.exp(0.25) - 1))) < 4
     poisson = loop_counts("--sampler", "poisson", "--loops", "8")
     assert poisson.min() >= 1 and poisson.max() <= 16 and abs(poisson.mean() - 8) < 0.2 and abs(poisson.var() - 8) < 1
     slack = loop_counts("--sampler", "difficulty", "--slack", "2", "--lead", "1")

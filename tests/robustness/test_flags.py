@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["hops", "3"], "unrecognized arguments: hops 3"),
         (["--loops", "many"], "--loops"),
         (["--sampler", "normal"], "poisson"),
+        (["--preset", "gpt5"], "--preset gpt5 is unknown; choose from kohli, saunshi, huginn, parcae, discoloop"),
         (["--scale", "tpu"], "gpu"),
         (["--n_embd", "30"], "divisible"),
         (["--n_embd", "12", "--n_head", "4", "--position", "rope"], "even"),
