@@ -63,16 +63,13 @@ def judge(found):
         curve = seed["by loop"]
         seed["gain beyond"] = (curve[LOOPS[-1] - 1] - min(curve[LOOPS[-1] :])) / curve[LOOPS[-1] - 1]
     power = np.polyfit(np.log(BUDGETS), np.log(loops), 1)[0]
-    ours = (
-        f"best loops {', '.join(f'{each:.1f}' for each in loops)} at {', '.join(map(str, BUDGETS))} loop steps (FLOPs"
-    )
-    ours += f"^{power:.2f}); beyond the mean of training the loss falls by {between(found, 'gain beyond')} of itself"
+    at = ", ".join(f"{each:.1f}" for each in loops) + f" at {', '.join(map(str, BUDGETS))} loop steps"
+    beyond = between(found, "gain beyond")
+    ours = f"best loops {at} (FLOPs^{power:.2f}); beyond the mean of training the loss falls by {beyond} of itself"
     grows, saturates = loops[-1] > 1.5 * loops[0], median(found, "gain beyond") < 0.05
-    if grows and saturates:
-        return ours, "reproduced"
-    return ours, "depends: " + (
-        "only the growth" if grows else "only the end"
-    ) if grows or saturates else "not reproduced"
+    if grows != saturates:
+        return ours, f"depends: only {'the growth' if grows else 'the end'}"
+    return ours, "reproduced" if grows else "not reproduced"
 
 
 def draw(found):
@@ -93,9 +90,8 @@ def draw(found):
     right.axvline(LOOPS[-1], color="k", ls=":")
     right.set(xlabel=f"loops at test (trained on {LOOPS[-1]} on average)", ylabel="loss (nats, val)")
     low, high = best(found, BUDGETS[0]), best(found, BUDGETS[-1])
-    figure.suptitle(
-        f"The best loops: {low:.1f} at the smallest budget, {high:.1f} at the largest; {seeds_text(len(found))}"
-    )
+    title = f"The best loops: {low:.1f} at the smallest budget, {high:.1f} at the largest"
+    figure.suptitle(f"{title} ({seeds_text(len(found))})")
     return figure
 
 
