@@ -110,6 +110,14 @@ class Chains(Task):
     def check(self, batch, prediction):
         return prediction[:, -1] == batch.targets[:, -1]
 
+    def order(self, tokens):
+        """Chain by chain, each from its end to its beginning, whatever the order in the text."""
+        source, target, asked = self.read(tokens[None])
+        places = self.walk(tokens[None], target)[:, 0]  # (edges + 1, n)
+        to_the_end = (places[1:] != places[:-1]).sum(0)
+        edges = sorted(range(source.shape[1]), key=lambda i: (places[-1, i].item(), to_the_end[i].item()))
+        return edges + list(range(len(edges), len(tokens)))
+
     def shortcuts(self, batch):
         source, target, _ = self.read(batch.tokens)
         is_end = (target[:, :, None] != source[:, None]).all(2)
@@ -125,7 +133,7 @@ class Chains(Task):
             return "?"
         if token > self.names:
             return ">".join(map(self.name, divmod(token - self.names - 1, self.names)))
-        return chr(ord("a") + token) if self.names <= 26 else f"n{token}"
+        return chr(ord("a") + token) if self.names <= 26 else str(token)
 
     def show(self, tokens, prediction=None):
         text = " ".join(map(self.name, tokens.tolist()))

@@ -134,6 +134,10 @@ class Task:
         """{name: (B,) bool}: kinds of questions (B, T) that an accuracy should be told apart for; most tasks: none."""
         return {}
 
+    def order(self, tokens):
+        """The positions of one question (T,) in the order in which a picture shows them best."""
+        return list(range(len(tokens)))
+
     def shortcuts(self, batch):
         """{name: prediction (B, T)} of those who do less than is asked: a score near theirs shows nothing."""
         return {}

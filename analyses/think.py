@@ -65,15 +65,19 @@ def draw_sequences(task, found):
         len(found), figsize=figsize, height_ratios=[n + 1 for n in rows], layout="constrained", squeeze=False
     )
     for axis, each, n in zip(axes[:, 0], found, rows):
-        for x, (token, truth) in enumerate(zip(each["tokens"].tolist(), each["truth"].tolist())):
-            axis.text(x, 0, task.name(token), ha="center", va="center", weight="bold")
-            for y, prediction in enumerate(each["predictions"][:n, x].tolist(), 1):
+        names = [task.name(token) for token in each["tokens"].tolist()]
+        wide = max(map(len, names)) > 3
+        for x, position in enumerate(task.order(each["tokens"])):
+            truth = each["truth"][position].item()
+            style = dict(rotation=90, va="bottom") if wide else dict(va="center")
+            axis.text(x, 0.4 if wide else 0, names[position], ha="center", weight="bold", **style)
+            for y, prediction in enumerate(each["predictions"][:n, position].tolist(), 1):
                 if truth != IGNORE:
                     back, front = (BLUE, "white") if prediction == truth else ("#eeeeee", GREY)
                     axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=back, ec="white"))
                     axis.text(x, y, task.name(prediction), ha="center", va="center", color=front, size=10)
         axis.set(xlim=(-0.6, width - 0.4), ylim=(n + 0.5, -0.5), xticks=[], ylabel="loops")
-        axis.set_title(each["title"], loc="left")
+        axis.set_title(each["title"], loc="left", pad=40 if wide else None)
         axis.set_yticks(range(n + 1), ["question", *range(1, n + 1)], fontsize=9)
         axis.tick_params(length=0)
         axis.set_frame_on(False)

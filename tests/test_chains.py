@@ -67,6 +67,16 @@ def test_chains_against_a_walker(split, difficulty, sizes):
         assert set(batch.difficulty.tolist()) == {1, 2, 3, 4, 5, 6}
 
 
+def test_a_picture_shows_the_edges_of_a_chain_beside_each_other():
+    task = Chains(hops=5)
+    tokens = task.batch("test", 0, 1).tokens[0]
+    edges, order = parse(task, tokens.tolist())[0], task.order(tokens)
+    assert sorted(order) == list(range(len(tokens))) and order[15:] == [15, 16]
+    for chain in (order[:5], order[5:10], order[10:15]):
+        assert [walk(edges, edges[i][1])[1] for i in chain] == [0, 1, 2, 3, 4]
+        assert len({walk(edges, edges[i][1])[0] for i in chain}) == 1
+
+
 def test_chains_shows_what_its_docstring_promises():
     task, line = Chains(names=26, chains=2, hops=3), "f>k b>f q>z k>d r>q z>s ? b -> d"
     facts, asked = line.removesuffix(" -> d").split(" ? ")
