@@ -2,7 +2,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 GROK = $(RUN) train.py --task composition --threads 1 --overwrite
 
-.PHONY: demo phases looped plain untied once inside stability bench tables test
+.PHONY: demo phases looped plain untied once inside stability bench tables papers test
 
 demo: .venv/installed
 	$(RUN) train.py --task multihop --control --out runs/demo --overwrite
@@ -35,6 +35,9 @@ bench: .venv/installed
 
 tables: .venv/installed
 	$(RUN) results/tables.py
+
+papers: .venv/installed
+	for file in $$(grep -l "^PAPER = Paper(" papers/*.py); do $(RUN) $$file || exit 1; done
 
 test: .venv/installed
 	$(RUN) -m pytest -q
