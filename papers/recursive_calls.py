@@ -3,8 +3,8 @@ Recursive Language Models (Zhang, Kraska and Khattab 2025, arXiv 2512.24601)
 
 A question that is too long for a model can be taken apart by a program, which calls the model on each part and joins
 the answers. Here the program is three lines: walk 8 hops, start the next 8 where those ended, and so on. That is a
-loop, too, but one around the model: what goes from one turn to the next is a word, not a state. A word drops whatever was not
-quite right in the state; but who is wrong once is wrong for good, so errors add up: accuracy^(number of calls).
+loop, too, but one around the model: what goes from one turn to the next is a word, not a state. A word drops whatever
+was not quite right in the state; but who is wrong once is wrong for good: errors add up, to accuracy^(number of calls).
 
 What changes in the loop: nothing. Two models that walk by loops: the recipe of multi-hop, which sees three tokens at a
 time and goes on for ever, and one that sees all of them and does not.
