@@ -11,7 +11,9 @@ HEAD = """# The papers, each as one small file beside the loop
 Each file is the difference to [looped.py](../looped.py): a subclass of `LoopedGPT` that overrides what its paper
 changes, and a `main` that trains what the claim needs, with a control that could refute it. `python papers/NAME.py`
 shows the claim on three seeds (`--seeds 20` on one), `python train.py --model NAME --task TASK` trains the model on any
-task. [experiment.py](experiment.py) is what they share; [gru.py](gru.py), a recurrent net, is a control of RESULTS.md.
+task. `make papers` runs them all, and goes on where it stopped. What is only a matter of settings is a preset in
+[recipes.py](../recipes.py): `--preset` kohli, saunshi, huginn, parcae or discoloop. [experiment.py](experiment.py) is
+what the files share; [gru.py](gru.py), a recurrent net, is a control of [RESULTS.md](../RESULTS.md).
 
 This page is written by `python papers/table.py` from [results/papers](../results/papers). Medians of the seeds, ranges
 in brackets; minutes are of one seed on one thread. "Theirs" is at their size, "ours" at one that takes minutes.
