@@ -147,6 +147,7 @@ def seed_of(lab, measure):
     path = lab.folder / "found.json"
     if path.exists():
         return json.loads(path.read_text())
+    lab.folder.mkdir(parents=True, exist_ok=True)
     began = time.time()
     found = measure(lab)
     found["minutes"] = round((time.time() - began) / 60, 1)
