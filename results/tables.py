@@ -7,6 +7,7 @@ A table stands between two comments of its file, and between the same in tables.
                                         the loops chosen on val; .trained, .control, .loops likewise, and by name
                                         .parts[8][name], .shortcuts[8][name]
     {demo.minutes} {demo.slope}         of training, from results/demo/log.txt; more loops for each step of difficulty
+    {demo.growth[r2_linear]:.2f}        how well a line through the loops needed fits, and the rest of `growth`
     {fixedpoint/demo[right]:.3f}        a number of results/fixedpoint/demo.json
 
 `python results/tables.py --check` only says whether a committed table differs from its numbers.
@@ -47,7 +48,8 @@ class Depth:
         self.loops = self.by_difficulty("best_loops", "{:.0f}".format)
         self.control = self.by_difficulty("control") if found["control"] else {}
         self.parts, self.shortcuts = self.by_name("parts"), self.by_name("shortcuts")
-        self.slope = f"{found['growth']['loops_a_step']:.2f}" if "growth" in found else None
+        self.growth = found.get("growth", {})  # how the loops needed grow with the difficulty
+        self.slope = f"{self.growth['loops_a_step']:.2f}" if self.growth else None
         self.seeds = len(found["seeds"])
         if "ramp" in found["fit"]:
             self.ramp, self.exponential = (f"{found['fit'][kind]['residual']:.3f}" for kind in ("ramp", "exponential"))
