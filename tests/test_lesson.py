@@ -1,0 +1,54 @@
+"""The lessons' own check: who is right goes on with their own function, who is not is told why."""
+
+import sys
+
+import pytest
+import torch
+from helpers import ROOT
+
+sys.path.append(str(ROOT / "notebooks"))
+from lesson import take  # noqa: E402 (after the path is set)
+
+x = torch.arange(6.0).view(2, 3)
+
+
+def ours(x):
+    return x.sum(1)
+
+
+def forgot_the_axis(x):
+    return x.sum(0)
+
+
+def raises(x):
+    return x.no_such_thing()
+
+
+def spoils(x):
+    x.zero_()
+    return x.sum(1)
+
+
+def later(x):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "yours, words",
+    (
+        (lambda x: [3, 12], "right"),
+        (later, "not written yet"),
+        (lambda x: None, "it returns nothing"),
+        (lambda x: "many", "it returns a str, wanted are numbers"),
+        (lambda x: x, "its result has the shape (2, 3), not (2,)"),
+        (lambda x: x.sum(1) + 1, "other numbers than expected"),
+        (raises, "AttributeError"),
+        (forgot_the_axis, "that is the sum over the rows"),
+        (spoils, "other numbers"),
+    ),
+)
+def test_it_says_what_is_wrong_and_goes_on(yours, words, capsys):
+    chosen = take(yours, ours, x, mistakes=[(forgot_the_axis, "that is the sum over the rows")])
+    assert words in capsys.readouterr().out
+    assert chosen is (yours if words == "right" else ours)
+    assert ours(x).tolist() == [3, 12]  # nobody's function can spoil the arguments
