@@ -7,14 +7,19 @@ import copy
 import torch
 
 
-def take(yours, ours, *arguments, mistakes=()):
+def take(yours, ours, *arguments, mistakes=(), numbers=lambda result: result):
     """
     `yours`, if it gives on these arguments what `ours` gives; else `ours`. Says which, and why, in a line: `mistakes`
-    are pairs (function, text), and whoever gives what such a function gives is told its text.
+    are pairs (function, text), and whoever gives what such a function gives is told its text. What is compared are the
+    `numbers` of a result.
     """
-    name, expected = yours.__name__, ours(*copy.deepcopy(arguments))
+
+    def result_of(function):
+        return numbers(function(*copy.deepcopy(arguments)))
+
+    name, expected = yours.__name__, result_of(ours)
     try:
-        found = yours(*copy.deepcopy(arguments))
+        found = result_of(yours)
     except NotImplementedError:
         print(f"{name}: not written yet, going on with the lesson's")
         return ours
@@ -24,7 +29,7 @@ def take(yours, ours, *arguments, mistakes=()):
     if alike(found, expected):
         print(f"{name}: right")
         return yours
-    said = [text for mistake, text in mistakes if alike(found, mistake(*copy.deepcopy(arguments)))]
+    said = [text for mistake, text in mistakes if alike(found, result_of(mistake))]
     print(f"{name}: {said[0] if said else difference(found, expected)}; going on with the lesson's")
     return ours
 

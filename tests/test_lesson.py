@@ -52,3 +52,11 @@ def test_it_says_what_is_wrong_and_goes_on(yours, words, capsys):
     assert words in capsys.readouterr().out
     assert chosen is (yours if words == "right" else ours)
     assert ours(x).tolist() == [3, 12]  # nobody's function can spoil the arguments
+
+
+def test_what_is_compared_may_be_a_part_of_the_result(capsys):
+    def doubled(x):
+        return dict(sums=2 * x.sum(1), note="mine")
+
+    assert take(doubled, lambda x: dict(sums=2 * x.sum(1)), x, numbers=lambda result: result["sums"]) is doubled
+    assert take(doubled, lambda x: dict(sums=x.sum(1)), x, numbers=lambda result: result["sums"]) is not doubled
