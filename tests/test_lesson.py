@@ -6,8 +6,10 @@ import pytest
 import torch
 from helpers import ROOT
 
+from figures import plt
+
 sys.path.append(str(ROOT / "notebooks"))
-from lesson import take  # noqa: E402 (after the path is set)
+from lesson import Drawn, take  # noqa: E402 (after the path is set)
 
 x = torch.arange(6.0).view(2, 3)
 
@@ -60,3 +62,8 @@ def test_what_is_compared_may_be_a_part_of_the_result(capsys):
 
     assert take(doubled, lambda x: dict(sums=2 * x.sum(1)), x, numbers=lambda result: result["sums"]) is doubled
     assert take(doubled, lambda x: dict(sums=x.sum(1)), x, numbers=lambda result: result["sums"]) is not doubled
+
+
+def test_a_figure_is_shown_by_the_cell_that_ends_with_it():
+    plt.plot([1, 2])
+    assert Drawn()._repr_png_().startswith(b"\x89PNG") and not plt.get_fignums()
