@@ -67,7 +67,9 @@ class Depth:
 
     @property
     def minutes(self):
-        each = re.findall(r"(?<!control): \d+ steps in ([\d.]+) minutes", (self.folder / "log.txt").read_text())
+        alone = self.folder / "alone.txt"  # of runs that no control was trained beside
+        log = (alone if alone.exists() else self.folder / "log.txt").read_text()
+        each = re.findall(r"(?<!control): \d+ steps in ([\d.]+) minutes", log)
         return f"{np.median([float(minutes) for minutes in each]):.1f}"
 
 
