@@ -105,7 +105,6 @@ class DeepThinking(LoopedGPT):
 # -----------------------------------------------------------------------------
 # The claim
 
-
 BITS, LONG, MOST = 12, 48, 96  # bits of a string in training and in the test; loops in the test
 TRAINING = dict(
     model="deep_thinking", task="deep_thinking", bits=BITS, position="window", reach=2, n_embd=32, sampler="fixed",

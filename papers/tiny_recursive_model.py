@@ -86,7 +86,6 @@ class TinyRecursiveModel(LoopedGPT):
 # -----------------------------------------------------------------------------
 # The claim
 
-
 L, INNER = 18, 2  # applications of the layer to a question, in training; most in the test: 4 L
 TRAINING = dict(task="sudoku", box="2x3", puzzles=4000, position="grid", sampler="fixed", curriculum=False)
 TRAINING.update(n_embd=48, batch=32, lr=3e-3, steps=800)

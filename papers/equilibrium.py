@@ -1,0 +1,147 @@
+"""
+Equilibrium Reasoners: Learning Attractors Enables Scalable Reasoning (Huang, Geng, Kolter 2026, arXiv 2605.21488)
+
+A loop should come to rest at the solution of a Sudoku, wherever it started. Two things in training widen the basin of
+that resting place: every start is noise, and every step is damped and shaken, h <- (1 - l) h + l f(h) + noise. Then
+there are two ways to think more: longer, or again from another start. A loop that went astray does not come to rest:
+of all starts, take the answer of the one that moves the least. No solution is looked at for that.
+
+What changes in the loop: the start (`state_init="noise"`), and the step.
+
+    python papers/equilibrium.py          MINUTES minutes a seed on one core
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+from experiment import Paper, between, median, run_paper
+
+from analyses.solve import filled, moved
+from figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, seeds_text
+from looped import Config, LoopedGPT
+from tasks import stream
+
+PAPER = Paper(
+    name="equilibrium",
+    title="Equilibrium Reasoners (Huang et al. 2026)",
+    arxiv="2605.21488",
+    changes="starts from noise; a step goes 0.95 of the way and is shaken",
+    claim="more loops solve more boards, and more starts still more, of which the one that comes to rest is taken",
+    theirs="9x9: 0.86 with 16 loops, 0.93 with 64, 0.998 with 64 from 128 starts (a vote: 0.996)",
+    note="6x6 boards; one state and a loss at every loop in place of a tiny recursive model",
+)
+
+
+@dataclass
+class EquilibriumConfig(Config):
+    state_init: str = "noise"  # anew for each question, in training and later
+    damping: float = 0.05  # how much of the old state a step keeps, 1 - l
+    noise: float = 0.01  # deviation of what shakes each step
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.damping < 1 or self.noise < 0:
+            raise ValueError(f"damping={self.damping} must be 0..1 without 1, and noise={self.noise} not negative")
+
+
+class Equilibrium(LoopedGPT):
+    config_class = EquilibriumConfig
+
+    def loop(self, h, e, t, where, cache=None):
+        keep = self.config.damping
+        h = keep * h + (1 - keep) * super().loop(h, e, t, where, cache)
+        return h + self.config.noise * torch.randn_like(h)
+
+
+@torch.no_grad()
+def restart(model, tokens, loops, starts):
+    """For each start from noise the boards (starts, N, cells), and how far their last three loops moved (starts, N)."""
+    boards, movement = [], []
+    for _ in range(starts):
+        noise = torch.randn(*tokens.shape, model.config.n_embd)
+        states = list(deque(model.states(tokens, loops, h=noise), maxlen=4))
+        boards.append(filled(tokens, model.readout(states[-1])))
+        movement.append(sum(moved(before, h) for before, h in zip(states, states[1:])))
+    return torch.stack(boards), torch.stack(movement)
+
+
+def choices(task, boards, movement, size):
+    """
+    The starts in groups of `size`: the share of the boards (starts, N, cells) that are right if each group gives the
+    answer that stands stillest, or the most frequent one; and if an oracle chooses.
+    """
+    right = task.solved(boards.flatten(0, 1)).float().view(-1, size, boards.shape[1])  # (groups, size, N)
+    boards = boards.view(-1, size, *boards.shape[1:])
+    agree = (boards[:, :, None] == boards[:, None]).all(-1).sum(2)  # how many of the group say the same
+    chosen = dict(stillest=movement.view_as(right).argmin(1), vote=agree.argmax(1))
+    shares = {name: right.gather(1, rows[:, None]).mean().item() for name, rows in chosen.items()}
+    return shares | dict(oracle=right.amax(1).mean().item())
+
+
+# -----------------------------------------------------------------------------
+# The claim
+
+L, DEEP, STARTS = 12, 48, (1, 2, 4, 8)  # loops in training, and of each start in the test
+LONG = [L, 2 * L, DEEP, *(DEEP * starts for starts in STARTS[1:])]  # loops of a single start
+HARD = (5, 32)  # rounds; 32: singles do not solve it
+TRAINING = dict(task="sudoku", box="2x3", search=True, puzzles=4000, position="grid", sampler="fixed", loops=L)
+TRAINING.update(loss="every", curriculum=False, n_embd=48, batch=32, lr=3e-3, steps=1000)
+KINDS = {"equilibrium": dict(model="equilibrium"), "plain loop": dict()}
+
+
+def measure(lab):
+    found = {}
+    for kind, flags in KINDS.items():
+        model, task, _ = lab.train(kind.replace(" ", "_"), **TRAINING | flags)
+        torch.manual_seed(stream(lab.seed, "starts"))
+        by_loop = lab.by_loop(model, task, HARD, max(LONG))
+        found.update({f"{kind}, {loops} loops": by_loop[loops - 1] for loops in LONG})
+        boards, movement = restart(model, task.batch("test", 0, lab.examples, HARD).tokens, DEEP, STARTS[-1])
+        for starts in STARTS:
+            for name, share in choices(task, boards, movement, starts).items():
+                found[f"{kind}, {starts} starts, {name}"] = share
+    return found
+
+
+def judge(found):
+    most = f"{STARTS[-1]} starts"
+    asked = (f"{L} loops", f"{DEEP} loops", f"{max(LONG)} loops", f"{most}, vote", f"{most}, stillest")
+    short, deep, long, vote, stillest = (median(found, f"equilibrium, {name}") for name in asked)
+    checks = {
+        f"{DEEP} loops solve more than {L}": deep > short + 0.02,
+        f"{most} solve more than one": stillest > median(found, "equilibrium, 1 starts, stillest") + 0.02,
+        "more than one start with as many loops in all": stillest > long + 0.02,
+        "rest chooses no worse than a vote": stillest > vote - 0.01,
+    }
+    verdict = "reproduced" if all(checks.values()) else "not reproduced"
+    if any(list(checks.values())[:2]) and not all(checks.values()):
+        verdict = f"depends: not shown: {'; '.join(name for name, holds in checks.items() if not holds)}"
+    each = [f"{kind}: " + ", ".join(f"{name} {between(found, f'{kind}, {name}')}" for name in asked) for kind in KINDS]
+    return "; ".join(each), verdict
+
+
+def draw(found):
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4), sharey=True, layout="constrained")
+    for axis, kind in zip(axes, KINDS):
+        curves = [("one start, longer", GREEN, LONG, [f"{loops} loops" for loops in LONG])]
+        for name, color in {"oracle": GREY, "vote": ORANGE, "stillest": BLUE}.items():
+            label = f"{name} of 1..{STARTS[-1]} starts of {DEEP} loops"
+            curves.append((label, color, [DEEP * n for n in STARTS], [f"{n} starts, {name}" for n in STARTS]))
+        for label, color, loops, names in curves:
+            axis.plot(loops, [median(found, f"{kind}, {name}") for name in names], color=color, label=label)
+            for seed in found:
+                axis.plot(loops, [seed[f"{kind}, {name}"] for name in names], ".", color=color, ms=5)
+        axis.set(title=kind, xlabel="loops in all", xscale="log", xticks=LONG, xticklabels=LONG)
+        axis.minorticks_off()
+    axes[0].set(ylabel="6x6 boards right (test)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    names = (f"{L} loops", f"{DEEP} loops", f"{STARTS[-1]} starts, stillest")
+    one, deep, wide = (between(found, f"equilibrium, {name}") for name in names)
+    title = f"{one} with {L} loops, {deep} with {DEEP}, {wide} from {STARTS[-1]} starts of {DEEP}"
+    figure.suptitle(f"{title} ({seeds_text(len(found))})")
+    return figure
+
+
+if __name__ == "__main__":
+    run_paper(PAPER, measure, judge, draw)
