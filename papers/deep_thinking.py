@@ -27,7 +27,7 @@ PAPER = Paper(
     changes="the loss: it also starts in the middle of the thought, without a gradient to what came before",
     claim="a net with recall and the progressive loss, trained on short strings, is right on long ones, and stays so",
     theirs="prefix sums, trained on 32 bits with 30 loops: 512 bits 1.00 after 500 loops",
-    note="a transformer that sees the bit before in place of a convolution; 12 bits, 48 in the test",
+    note="a transformer that sees the bit before in place of a convolution; 12 and 48 bits",
 )
 
 
@@ -95,10 +95,9 @@ class DeepThinking(LoopedGPT):
         return (1 - alpha) * whole + alpha * losses.sum() / max(1, len(losses)), prediction
 
 
-BITS, LONG, MOST = 12, 48, 200  # bits of a string in training and in the test; loops in the test
-TRAINING = dict(model="deep_thinking", task="deep_thinking", bits=BITS, position="window", reach=2, n_embd=32)
-TRAINING.update(sampler="fixed", loops=20, curriculum=False, batch=32, lr=3e-3, steps=700)
-TRAINING.update(norm="pre", injection="concat")  # the paper's net has no norm between loops, and recalls beside h
+BITS, LONG, MOST = PrefixSums.bits, 48, 200  # bits of a string in training and in the test; loops in the test
+TRAINING = dict(model="deep_thinking", task="deep_thinking", position="window", reach=2, n_embd=32, norm="pre")
+TRAINING.update(injection="concat", sampler="fixed", loops=20, curriculum=False, batch=32, lr=3e-3, steps=700)
 BOTH = {"both", "both, post-norm"}
 KINDS = {
     "neither": dict(injection="none", alpha=0.0),
@@ -106,7 +105,7 @@ KINDS = {
     "progressive loss": dict(injection="none"),
     "both": dict(),
     "recall, 1 to m loops": dict(alpha=0.0, sampler="uniform"),  # is it the start in the middle, or just the variety?
-    "recall, post-norm": dict(alpha=0.0, norm="post"),  # which keeps the state at one scale
+    "recall, post-norm": dict(alpha=0.0, norm="post"),  # a loop cannot let the state grow
     "both, post-norm": dict(norm="post"),
 }
 
