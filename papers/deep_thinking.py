@@ -5,7 +5,6 @@ A net that learns a rule on short questions should answer long ones if it thinks
 *recall* shows it in every loop (`injection`). And it counts, "after 20 loops I answer", which later ones spoil: it
 overthinks. The *progressive loss* lets it think for n loops, cuts the gradient off, and asks for the answer k loops
 later, by chance. So a loop has to bring any state nearer to the answer, and to leave the answer alone.
-
 What changes: the loss, (1 - alpha) times that after all m loops, alpha times that after n + k of them.
 
     python papers/deep_thinking.py          5 minutes a seed on one core
@@ -142,7 +141,8 @@ def draw(found):
     axes[0].set(ylabel="strings right (test)", ylim=(-0.03, 1.03))
     figure.legend(axes[0].lines, KINDS, loc="outside lower center", ncols=4)
     recall, both = (between(found, f"{BITS} bits, {kind}") for kind in ("recall", "both"))
-    figure.suptitle(f"After {MOST} loops {recall} right with recall, {both} with both ({seeds_text(len(found))})")
+    title = f"{BITS} bits after {MOST} loops: {recall} right with recall, {both} with both ({seeds_text(len(found))})"
+    figure.suptitle(title, size=11)
     return figure
 
 

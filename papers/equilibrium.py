@@ -138,8 +138,9 @@ def draw(found):
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     names = (f"{L} loops", f"{DEEP} loops", f"{STARTS[-1]} starts, stillest")
     one, deep, wide = (between(found, f"equilibrium, {name}") for name in names)
-    title = f"{one} with {L} loops, {deep} with {DEEP}, {wide} from {STARTS[-1]} starts of {DEEP}"
-    figure.suptitle(f"{title} ({seeds_text(len(found))})")
+    title = f"Boards of {HARD[0]} rounds or more: {one} right after {L} loops, {deep} after {DEEP},"
+    title += f"\n{wide} from {STARTS[-1]} starts of {DEEP} loops ({seeds_text(len(found))})"
+    figure.suptitle(title, size=11)
     return figure
 
 
