@@ -94,7 +94,7 @@ class DeepThinking(LoopedGPT):
         return (1 - alpha) * whole + alpha * losses.sum() / max(1, len(losses)), prediction
 
 
-BITS, LONG, MOST = PrefixSums.bits, 48, 200  # bits of a string in training and in the test; loops in the test
+BITS, LONG, MOST = PrefixSums.bits, 48, 120  # bits of a string in training and in the test; loops in the test
 TRAINING = dict(model="deep_thinking", task="deep_thinking", position="window", reach=2, n_embd=32, norm="pre")
 TRAINING.update(injection="concat", sampler="fixed", loops=20, curriculum=False, batch=32, lr=3e-3, steps=700)
 BOTH = {"both", "both, post-norm"}
