@@ -7,7 +7,7 @@ overthinks. The *progressive loss* lets it think for n loops, cuts the gradient 
 later, by chance. So a loop has to bring any state nearer to the answer, and to leave the answer alone.
 What changes: the loss, (1 - alpha) times that after all m loops, alpha times that after n + k of them.
 
-    python papers/deep_thinking.py          5 minutes a seed on one core
+    python papers/deep_thinking.py          about 7 minutes a seed on one core
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ of all starts, take the answer of the one that moves the least. No solution is l
 
 What changes in the loop: the start (`state_init="noise"`), and the step.
 
-    python papers/equilibrium.py          MINUTES minutes a seed on one core
+    python papers/equilibrium.py          about 5 minutes a seed on one core
 """
 
 from collections import deque

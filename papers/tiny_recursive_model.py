@@ -9,7 +9,7 @@ from there: that is *deep supervision*, of a net that learns to mend any answer.
 
 What changes: a loop is one recursion, the state is twice as wide, and the loss is the mean over the segments.
 
-    python papers/tiny_recursive_model.py          MINUTES minutes a seed on one core
+    python papers/tiny_recursive_model.py          about 9 minutes a seed on one core
 """
 
 from dataclasses import dataclass
