@@ -1,0 +1,77 @@
+"""The router against one that picks token by token in Python; and who can see the future."""
+
+import math
+
+import pytest
+import torch
+from helpers import T, build, gradients, paper, tokens
+
+from looped import LoopedGPT
+from tasks import Addition
+
+module = paper("mixture_of_recursions")
+
+
+def small(**changes):
+    changes = dict(position="window", n_prelude=1) | changes
+    return build(model=module.Recursions, config=module.RecursionsConfig, **changes)
+
+
+def by_hand(model, text):
+    """Logits and loops taken, with the choice of each loop made in Python."""
+    h, e, where = LoopedGPT.begin(model, text)
+    running = [set(range(T)) for _ in text]
+    taken = torch.zeros(text.shape)
+    for t in range(model.config.loops):
+        score = model.router(h)[..., t].sigmoid()
+        further = LoopedGPT.loop(model, h, e, t, where)
+        h = h.clone()
+        for row, going in enumerate(running):
+            ranked = sorted(going, key=lambda i: -score[row, i].item())
+            going &= set(ranked[: math.ceil(T * (model.config.loops - t) / model.config.loops)])
+            for i in going:
+                h[row, i] = (1 - score[row, i]) * h[row, i] + score[row, i] * further[row, i]
+                taken[row, i] += 1
+    return model.head(h), taken
+
+
+def test_the_best_of_those_still_in_loop_again():
+    model = small()
+    h = model.think(tokens())
+    logits, taken = by_hand(model, tokens())
+    assert torch.allclose(model.readout(h), logits, atol=1e-5) and torch.equal(h[..., -2], taken)
+    assert [int((taken > t).sum(1)[0]) for t in range(4)] == [7, 6, 4, 2] and len(taken.unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize("route", ["depth", "threshold", "topk"])
+def test_only_the_choice_among_all_tokens_sees_later_ones(route):
+    model, leaks = small(route=route), []
+    for last in range(11):
+        changed = tokens(rows=40)
+        changed[:, -1] = last
+        leaks.append(not torch.allclose(model(changed)[:, :-1], model(tokens(rows=40))[:, :-1], atol=1e-6))
+    assert any(leaks) == (route == "topk")
+
+
+def test_a_depth_is_chosen_once_and_balanced_depths_cost_one():
+    model = small(route="depth")
+    _, e, _ = LoopedGPT.begin(model, tokens())
+    h = model.think(tokens())
+    assert torch.equal(h[..., -2], 1.0 + model.router(e).argmax(-1)) and h[..., -2].unique().numel() > 1
+    e = torch.eye(4, 16).repeat(1, 3, 1)  # three tokens for each depth
+    with torch.no_grad():
+        model.router.weight.copy_(50 * torch.eye(4, 16)), model.router.bias.zero_()
+    assert model.token_choice(e, 0)[2].item() == pytest.approx(1) and model.token_choice(e, 1)[2] == 0
+    assert model.token_choice(e[:, :1], 0)[2].item() == pytest.approx(4)  # all the same depth
+
+
+@pytest.mark.parametrize("route", ["topk", "depth"])
+def test_the_router_learns(route):
+    model = small(route=route)
+    found = gradients(model, model.loss(tokens(), tokens(2), torch.tensor([4, 4, 4, 4, 2]))[0])
+    assert all(gradient.abs().sum() > 0 for gradient in found.values())
+
+
+def test_how_long_a_carry_may_have_to_wait():
+    tokens = torch.tensor([[11, 5, 4, 6, 3, 1, 1, 9, 0, 10]])  # from below: sums of 9, 9, 2, 9
+    assert module.waits(Addition(digits=4), tokens).tolist() == [[-1, -1, 0, -1, 1, -1, 2, -1, 0, 1]]
