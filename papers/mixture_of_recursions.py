@@ -96,7 +96,8 @@ class Recursions(LoopedGPT):
 # -----------------------------------------------------------------------------
 # The claim
 
-ALL = dict(task="addition", digits=6, position="window", reach=3, n_prelude=1, sampler="fixed", batch=32, steps=1500)
+ALL = dict(task="addition", digits=6, position="window", reach=3, n_prelude=1, sampler="fixed", curriculum=False)
+ALL |= dict(lr=3e-3, batch=32, steps=1500)
 ROUTED = dict(model="mixture_of_recursions", loops=7)
 MODELS = {
     "all 7": dict(loops=7),
