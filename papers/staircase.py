@@ -1,0 +1,171 @@
+"""
+Staircase Attention for Recurrent Processing of Sequences (Ju et al. 2021, NeurIPS 2022, arXiv 2106.04279)
+
+Two ways to let every token pass the same layer N times. The ladder is the plain loop: N passes over the whole text, so
+whatever must go from the first token to the last has N steps for it. The staircase lets one more chunk of the text in
+at each step, and works on the last N chunks, which see each other as the step before left them:
+
+    step 0    A            step 1    A B          step 2    A B C        step 3      B C D     (N = 3; A has left)
+
+Each token costs as much as on the ladder, but the steps are as many as chunks, and what a chunk knows goes to the next
+one: a recurrence in time. So it should follow things through a text of any length, where the ladder ends after N steps.
+
+What changes in the loop: loop t works on the chunks t - N + 1 .. t alone. Loops needed: chunks + N - 1.
+
+    python papers/staircase.py                5 minutes a seed on one core
+"""
+
+from dataclasses import dataclass
+
+import torch
+from experiment import COLORS, Paper, between, median, run_paper
+
+from figures import WIDTH, plt, seeds_text
+from looped import Config, LoopedGPT
+from tasks import IGNORE, Task
+
+PAPER = Paper(
+    name="staircase",
+    title="Staircase Attention (Ju et al. 2022)",
+    arxiv="2106.04279",
+    changes="loop t works on a window of chunks that moves over the text",
+    claim="at the same cost a token, a recurrence in time tracks what a fixed number of loops cannot",
+    theirs="tracking in a random walk: solved by a staircase, not by a transformer (number not verified)",
+    note="one layer; nothing is cached of the chunks that have left, the paper's plain variant",
+)
+
+
+@dataclass
+class Places(Task):
+    """
+    Where is the first of five things? x swaps the first two, y moves the last to the front.
+
+        "0 x y y" -> "1 2 3"      the answer is read at each move; tokens: 0..4, x is 5, y is 6, padding is 7
+
+    Any permutation of five can come up, which no fixed number of layers can follow (S5). Difficulty: moves.
+    """
+
+    moves: int = 32  # the most moves in training
+
+    unit = "moves"
+
+    def __post_init__(self):
+        if self.moves < 1:
+            raise ValueError(f"moves must be at least 1, not {self.moves}")
+        self.vocab_size, self.block_size, self.max_difficulty = 8, self.moves + 1, self.moves
+        self.leads = torch.tensor([[1, 0, 2, 3, 4], [1, 2, 3, 4, 0], [0, 1, 2, 3, 4]])  # x, y; padding leads nowhere
+
+    def question(self, generator, difficulty):
+        shape = (len(difficulty), max(self.moves, int(difficulty.max())) + 1)
+        tokens = torch.randint(5, 7, shape, generator=generator)
+        tokens[:, 0] = 0  # stands nowhere else
+        return tokens.masked_fill(torch.arange(shape[1]) > difficulty[:, None], 7)
+
+    def answer(self, tokens):
+        place = tokens[:, 0]
+        targets = torch.full_like(tokens, IGNORE)
+        for i, move in enumerate(tokens[:, 1:].T, 1):
+            place = self.leads.to(tokens.device)[move - 5, place]
+            targets[:, i] = place
+        return targets.masked_fill(tokens == 7, IGNORE)
+
+    def measure(self, tokens):
+        return ((tokens == 5) | (tokens == 6)).sum(1)
+
+    def belongs(self, tokens, split):  # there are too few short questions to keep some apart
+        return super().belongs(tokens.masked_fill(tokens == 7, 0), split) | (self.measure(tokens) < 6)
+
+
+@dataclass
+class StaircaseConfig(Config):
+    chunk: int = 2  # tokens that enter at each step
+    passes: int = 4  # of each token through the core; as many chunks are worked on at a time
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.chunk < 1 or self.passes < 1:
+            raise ValueError(f"chunk={self.chunk} and passes={self.passes} must be at least 1")
+
+
+class Staircase(LoopedGPT):
+    config_class = StaircaseConfig
+
+    def loop(self, h, e, t, where, cache=None):
+        if cache is not None:
+            raise ValueError("a staircase has no cache: a token's passes are in several loops")
+        c, T = self.config.chunk, h.shape[1]
+        first, end = min(T, max(0, (t + 1 - self.config.passes) * c)), min(T, (t + 1) * c)
+        if first == end:  # every token has had its passes
+            return h
+        window = h[:, first:end]
+        window = super().loop(window, e[:, first:end], t, self.positions(window))
+        return torch.cat((h[:, :first], window, h[:, end:]), dim=1)
+
+
+# -----------------------------------------------------------------------------
+# The claim
+
+MOVES, CHUNK, PASSES = 24, 2, 4
+ASKED = (6, 12, 24, 48, 96)  # moves
+
+
+def steps(moves):
+    """Loops until the last chunk of so many moves has had its passes."""
+    return -(-(moves + 1) // CHUNK) + PASSES - 1
+
+
+ALL = dict(task="staircase", moves=MOVES, sampler="fixed", position="relative", reach=CHUNK * PASSES)
+ALL |= dict(curriculum=False, lr=3e-3, eval_size=100)
+MODELS = {
+    "ladder": dict(loops=PASSES, steps=1500),
+    "staircase": dict(model="staircase", chunk=CHUNK, passes=PASSES, loops=steps(MOVES), steps=1500),
+    "long ladder": dict(loops=steps(MOVES), steps=600),  # as many steps in a row: four times the cost a token, and more
+}
+
+
+def passes(label, moves):
+    return steps(moves) if label == "long ladder" else PASSES
+
+
+def measure(lab):
+    found = {}
+    for label, changes in MODELS.items():
+        model, task, _ = lab.train(label.replace(" ", "_"), **ALL | changes)
+        for moves in ASKED:
+            loops = PASSES if label == "ladder" else steps(moves)
+            found[f"{moves}, {label}"] = lab.by_loop(model, task, moves, loops)[-1]
+    return found
+
+
+def judge(found):
+    ours = "; ".join(
+        f"{moves} moves: " + ", ".join(f"{label} {between(found, f'{moves}, {label}')}" for label in MODELS)
+        for moves in ASKED
+    )
+    ladder, staircase = (median(found, f"{MOVES}, {label}") for label in ("ladder", "staircase"))
+    beyond = median(found, f"{2 * MOVES}, staircase")
+    verdict = "reproduced" if staircase > max(0.9, ladder + 0.3) else "not reproduced"
+    if verdict == "reproduced" and beyond < 0.9:
+        verdict += f" on texts as long as in training, with {beyond:.2f} at twice that"
+    return f"right at every move (a staircase has {steps(MOVES)} steps for {MOVES}): {ours}", verdict
+
+
+def draw(found):
+    figure, axis = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
+    for label, color in zip(MODELS, COLORS[1:]):
+        names = [f"{moves}, {label}" for moves in ASKED]
+        cost = f"{passes(label, ASKED[0])} to {passes(label, ASKED[-1])}" if label == "long ladder" else PASSES
+        axis.plot(ASKED, [median(found, name) for name in names], color=color, label=f"{label}, {cost} passes a token")
+        axis.plot(ASKED, [[seed[name] for seed in found] for name in names], ".", color=color)
+    axis.axvline(MOVES, color="black", ls=":", label="longest in training")
+    axis.set(xlabel="moves", ylabel="right at every move (test)", xscale="log", ylim=(-0.03, 1.05))
+    axis.set_xticks(ASKED, ASKED)
+    axis.legend(fontsize=9)
+    last = {label: median(found, f"{MOVES}, {label}") for label in MODELS}
+    words = f"staircase {last['staircase']:.2f}, ladder of the same cost {last['ladder']:.2f}"
+    figure.suptitle(f"Where is the thing after {MOVES} moves? {words} ({seeds_text(len(found))})")
+    return figure
+
+
+if __name__ == "__main__":
+    run_paper(PAPER, measure, judge, draw)
