@@ -40,7 +40,8 @@ PAPER = Paper(
 @dataclass
 class RecursionsConfig(Config):
     route: Literal["topk", "threshold", "random", "depth"] = "topk"  # the first: expert choice, the last: token choice
-    router_loss: float = 0.1  # weight of the router's own loss
+    router_loss: float = 0.01  # weight of the router's own loss
+    noise: float = 1.0  # of the scores, in training: what is never chosen cannot learn that it should be (Shazeer 2017)
 
 
 class Recursions(LoopedGPT):
@@ -68,9 +69,11 @@ class Recursions(LoopedGPT):
         """Expert choice: who loops, with what weight, and how surprising that is to the score alone; (B, T) each."""
         waiting = taken == t  # who sat out a loop is out
         logit = self.router(h)[..., min(t, self.config.loops - 1)]
-        order = torch.rand_like(logit) if self.config.route == "random" else logit.sigmoid()
+        learns = self.training and torch.is_grad_enabled()
+        noise = self.config.noise * learns * torch.randn_like(logit)
+        order = torch.randn_like(logit) if self.config.route == "random" else logit + noise
         k = max(1, math.ceil(h.shape[1] * (1 - t / self.config.loops)))
-        best = order.masked_fill(~waiting, -1).topk(k, dim=1).indices
+        best = order.masked_fill(~waiting, -math.inf).topk(k, dim=1).indices
         chosen = torch.zeros_like(waiting).scatter(1, best, True) & waiting
         if self.config.route == "threshold":
             chosen = waiting & (logit > 0)

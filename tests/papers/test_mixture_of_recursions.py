@@ -14,7 +14,7 @@ module = paper("mixture_of_recursions")
 
 def small(**changes):
     changes = dict(position="window", n_prelude=1) | changes
-    return build(model=module.Recursions, config=module.RecursionsConfig, **changes)
+    return build(model=module.Recursions, config=module.RecursionsConfig, **changes).eval()
 
 
 def by_hand(model, text):
@@ -70,6 +70,17 @@ def test_the_router_learns(route):
     model = small(route=route)
     found = gradients(model, model.loss(tokens(), tokens(2), torch.tensor([4, 4, 4, 4, 2]))[0])
     assert all(gradient.abs().sum() > 0 for gradient in found.values())
+
+
+def test_only_training_tries_what_the_scores_are_against():
+    model = small()
+    told = model.think(tokens())[..., -2]
+    assert all(torch.equal(model.think(tokens())[..., -2], told) for _ in range(5))
+    model.train()
+    tried = torch.stack([model.think(tokens())[..., -2] for _ in range(30)])
+    assert (tried > 1).any(0).all() and (tried.sum(2) == told.sum(1)).all()
+    with torch.no_grad():
+        assert torch.equal(model.think(tokens())[..., -2], told)
 
 
 def test_how_long_a_carry_may_have_to_wait():
