@@ -33,7 +33,7 @@ PAPER = Paper(
     changes="a router picks the tokens that loop again",
     claim="hard tokens get more loops: as right as when all tokens loop, at fewer block applications",
     theirs="validation loss 2.751 with 167M parameters, 2.782 with 315M and no loops, at equal FLOPs",
-    note="a token that stopped stays visible as it was; theirs is not seen by those that go on",
+    note="a token that stopped stays visible as it was, theirs is not seen by those that go on; noise in the scores",
 )
 
 
@@ -110,7 +110,7 @@ MODELS = {
     "at random": ROUTED | dict(route="random"),
 }
 LABELS = (*MODELS, "threshold")  # expert choice again, made causal at test
-LEAKS = (("leak", "expert choice"), ("answers", "expert choice"), ("leak", "threshold"))
+LEAKS = ("leak, expert choice", "answers, expert choice", "leak, threshold")
 WAITS = ("0", "1", "2", "3+")  # sums of nine that a carry would have to pass before it gets here
 
 
@@ -152,21 +152,18 @@ def measure(lab):
 
 def judge(found):
     right = {label: median(found, f"right, {label}") for label in LABELS}
-    as_right = right["expert choice"] > right["all 7"] - 0.02
-    better = right["expert choice"] > max(right["all 4"], right["at random"]) + 0.02
-    more = median(found, "3+, expert choice") > median(found, "0, expert choice") + 0.5
-    ours = [f"{label} {between(found, f'right, {label}')} of {between(found, f'applications, {label}', 1)} block "
-            "applications a token" for label in LABELS]  # fmt: skip
-    ours += [f"places above {n} nines take {between(found, f'{n}, expert choice', 1)} loops" for n in WAITS]
-    leak, answers, cured = (between(found, f"{n}, {m}") for n, m in LEAKS)
-    ours.append(
-        f"the last digit changes earlier outputs in {leak} of the questions, answers in {answers}; cured {cured}"
-    )
-    verdict = "reproduced" if as_right and better and more else "depends" if better or more else "not reproduced"
-    parts = {"as right as all": as_right, "better than others at equal cost": better, "more loops for the hard": more}
-    return "; ".join(
-        ours
-    ), f"{verdict} ({', '.join(f'{part}: ' + 'no yes'.split()[holds] for part, holds in parts.items())})"
+    told = [f"{x} {between(found, f'right, {x}')} ({between(found, f'applications, {x}', 1)})" for x in LABELS]
+    loops = [f"{between(found, f'{n}, expert choice', 1)} above {n} nines" for n in WAITS]
+    leak, answers, cured = (between(found, name) for name in LEAKS)
+    ours = f"accuracy (block applications a token): {', '.join(told)}; loops of expert choice: {', '.join(loops)}; "
+    ours += f"the last digit changes earlier outputs in {leak} of the questions, answers in {answers}; cured {cured}"
+    parts = {
+        "as right as all": right["expert choice"] > right["all 7"] - 0.02,
+        "better than others at equal cost": right["expert choice"] > max(right["all 4"], right["at random"]) + 0.02,
+        "more loops for the hard": median(found, "3+, expert choice") > median(found, "0, expert choice") + 0.5,
+    }
+    verdict = "reproduced" if all(parts.values()) else "depends" if any(parts.values()) else "not reproduced"
+    return ours, verdict + " (" + ", ".join(f"{part}: {('no', 'yes')[holds]}" for part, holds in parts.items()) + ")"
 
 
 def draw(found):
@@ -178,7 +175,7 @@ def draw(found):
     axes[0].legend(fontsize=9)
     draw_bars(axes[1], found, WAITS, ("expert choice", "token choice"))
     axes[1].set(xlabel="sums of nine directly below the place", ylabel="loops that it takes")
-    axes[1].legend(fontsize=9)
+    axes[1].legend(fontsize=9, loc="lower right")
     leak = f"{median(found, 'leak, expert choice'):.0%} of the questions"
     figure.suptitle(f"Sums of 6 digits; expert choice sees a later digit in {leak} ({seeds_text(len(found))})")
     return figure
