@@ -181,16 +181,15 @@ def judge(found):
 def draw(found):
     figure, axis = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
     draw_bars(axis, found, [str(hops) for hops in range(1, HOPS + 1)], MODELS)
-    axis.axhline(0.5, color="black", ls=":")
+    axis.axhline(0.5, color="black", ls=":")  # chance
     axis.set(xlabel="edges between the root and the node", ylabel="accuracy (test)", ylim=(0, 1.05))
-    for text, (_, cost) in zip(
-        axis.legend(loc="upper center", ncols=5, bbox_to_anchor=(0.5, 1.2), fontsize=9).texts, MODELS.values()
-    ):
-        text.set_text(f"{text.get_text()}: {cost}")
-    latent, written = (median(found, f"{HOPS}, {label}") for label in ("latent thoughts", "written steps"))
-    words = f"latent thoughts {latent:.2f}, written steps {written:.2f}"
+    costs = [f"{label} ({cost})" for label, (_, cost) in MODELS.items()]
+    axis.legend(axis.containers, costs, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.13), fontsize=8)
+    words = ", ".join(
+        f"{label} {median(found, f'{HOPS}, {label}'):.2f}" for label in ("latent thoughts", "written steps")
+    )
     figure.suptitle(
-        f"Which of two nodes, {HOPS} edges away: {words} ({seeds_text(len(found))}; with block applications)", size=11
+        f"Which of two nodes is {HOPS} edges away: {words} ({seeds_text(len(found))}; block applications)", size=11
     )
     return figure
 
