@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import build, gradients, paper, tokens
 
-from attention import Cache
+from looped import LoopedGPT
 from tasks import IGNORE
 
 module = paper("coconut")
@@ -15,32 +15,47 @@ def small(**changes):
     return build(model=module.Coconut, config=module.CoconutConfig, **changes)
 
 
-@pytest.mark.parametrize("position", ["relative", "rope", "none"])
-def test_a_thought_is_a_token_whose_embedding_is_the_last_state(position):
+@pytest.mark.parametrize("position, now", [("relative", 3), ("rope", 3), ("none", 1), ("relative", 2)])
+def test_a_thought_is_a_token_whose_embedding_is_the_last_state(position, now):
     model = small(position=position)
-    _, e, _ = model.begin(tokens())
+    model.now = now
+    _, e, _ = LoopedGPT.begin(model, tokens())
     x = e + e
-    for _ in range(model.config.thoughts + 1):
+    for place in range(4, 4 + now):  # of 7 tokens, the last three are places for thoughts
         h = model.run_layers(model.core, x, model.positions(x))  # all of it again, no cache
-        x = torch.cat((x, h[:, -1:]), dim=1)
-    logits = model(tokens())
-    assert torch.allclose(logits[:, -1], model.head(h)[:, -1], atol=1e-5)
-    assert torch.allclose(logits[:, :-1], model.head(h)[:, :6], atol=1e-5)
-
-
-def test_thoughts_are_not_seen_by_later_tokens_of_a_cache():
-    model, cache = small(), Cache()
-    model.decode(tokens()[:, :5], cache)
-    logits = model.decode(tokens()[:, 5:], cache)
-    assert torch.allclose(logits[:, -1], model(tokens())[:, -1], atol=1e-5) and cache.length == 7
+        x = torch.cat((x[:, :place], h[:, place - 1 : place], x[:, place + 1 :]), dim=1)
+    h = model.run_layers(model.core, x, model.positions(x))
+    assert torch.allclose(model(tokens()), model.head(h), atol=1e-5)
 
 
 @pytest.mark.parametrize("feedback", [True, False])
-def test_all_of_it_learns(feedback):
-    model = small(feedback=feedback)
-    targets = torch.full_like(tokens(), IGNORE)
-    targets[:, -1] = 3
-    found = gradients(model, model.loss(tokens(), targets)[0])
+def test_what_stands_in_their_places_is_not_read(feedback):
+    changed = tokens().clone()
+    changed[:, 4:] = (changed[:, 4:] + 1) % 11
+    model = small(feedback=feedback, loops=2)
+    assert torch.equal(model(changed), model(tokens()))
+    model.now = 2
+    assert torch.equal(model(changed)[:, :6], model(tokens())[:, :6]) and not torch.equal(
+        model(changed), model(tokens())
+    )
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+def test_the_loss_asks_for_what_is_still_written(feedback, monkeypatch):
+    model, seen = small(feedback=feedback), set()
+    inner = LoopedGPT.loss
+    monkeypatch.setattr(
+        LoopedGPT,
+        "loss",
+        lambda self, t, targets, n: seen.add((self.now, *targets[0].tolist())) or inner(self, t, targets, n),
+    )
+    targets = torch.tensor([[IGNORE] * 3 + [5, 6, 7, 8]]).expand(5, -1)
+    for seed in range(30):
+        torch.manual_seed(seed)
+        loss, _ = model.loss(tokens(), targets)
+    whole = [IGNORE] * 3 + [5, 6, 7, 8]
+    assert seen == {(now, *([IGNORE] * (3 + now) + whole[3 + now :])) for now in range(4)} and model.now == 3
+    found = gradients(model, torch.stack([model.loss(tokens(), targets)[0] for _ in range(9)]).sum())
     assert all(each.abs().sum() > 0 for each in found.values()) and ("pauses" in found) == (not feedback)
 
 
@@ -51,12 +66,12 @@ def reachable(edges, root):
     return found
 
 
-@pytest.mark.parametrize("written, hops", [(False, 3), (True, 3), (False, 1), (True, 2), (True, 4)])
-def test_the_node_can_be_reached_and_the_other_cannot(written, hops):
-    task = module.Reach(written=written, names=20)
+@pytest.mark.parametrize("hops", [1, 2, 3, 4])
+def test_the_node_can_be_reached_and_the_other_cannot(hops):
+    task = module.Reach(names=20)
     batch = task.batch("test", 0, 60, hops)
     edges = 4 * max(hops, 3)
-    assert batch.tokens.shape[1] == edges + 4 + edges // 4 * written
+    assert batch.tokens.shape[1] == edges + 4 + edges // 4
     for row, targets in zip(batch.tokens.tolist(), batch.targets.tolist()):
         graph = [divmod(token - 21, 20) for token in row[:edges]]
         one, other, root = row[edges + 1 : edges + 4]
@@ -69,7 +84,7 @@ def test_the_node_can_be_reached_and_the_other_cannot(written, hops):
 
 
 def test_what_is_written_are_the_models_own_steps():
-    task, model = module.Reach(written=True), build(vocab_size=18 + 1 + 18**2)
+    task, model = module.Reach(), build(vocab_size=18 + 1 + 18**2)
     batch = task.batch("test", 0, 5, 3)
     text = batch.tokens[:, :-3]
     for step in range(4):
