@@ -25,7 +25,7 @@ PAPER = Paper(
     title="Universal Transformers (Dehghani et al. 2019)",
     arxiv="1807.03819",
     changes="sines of position and loop are added to the state; each position halts on its own and averages its states",
-    claim="halting learns difficulty if its bias starts at -3, not 0; averaged states extrapolate less than the last one",
+    claim="halting learns difficulty if its bias starts at -3, not 0; averaged states extrapolate less than the last",
     theirs="Sudoku (Sapunov 2026): bias -3 0.57, bias 0 or more fails in over 70 % of the runs",
     note="hops through learnt facts; that the average extrapolates less is said in the field, not in the paper",
 )
