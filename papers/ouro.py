@@ -20,8 +20,7 @@ from torch import nn
 
 from checks import loop_counts
 from figures import WIDTH, plt, seeds_text
-from looped import Config, LoopedGPT
-from tasks import IGNORE
+from looped import IGNORE, Config, LoopedGPT
 
 PAPER = Paper(
     name="ouro",

@@ -17,8 +17,7 @@ import torch
 from experiment import COLORS, Paper, between, median, run_paper
 
 from figures import WIDTH, plt, seeds_text
-from looped import Config, LoopedGPT
-from tasks import IGNORE
+from looped import IGNORE, Config, LoopedGPT
 
 PAPER = Paper(
     name="universal_transformer",
