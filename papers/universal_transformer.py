@@ -99,7 +99,7 @@ MODELS = {"ACT": dict(), "ACT, bias 0": dict(halt_bias=0.0), "ACT, no signals": 
 MODELS |= {"last state": dict(act=False), "last state, no signals": dict(act=False, signals=False)}
 HALTING = [name for name in MODELS if name.startswith("ACT")]
 LABELS = dict(halts="loops until the answer halts (mean)", right="accuracy (test, best loop count)")
-HOPS, LOOPS = (1, 2, 3, 4, 5, 6, 8), 24  # trained on the first four
+HOPS, LOOPS = (1, 2, 3, 4, 5, 6, 8), 16  # trained on the first four
 
 
 def measure(lab):
