@@ -26,8 +26,8 @@ PAPER = Paper(
     changes="nothing: 2 layers looped 3 times beside 2, and beside 6 different ones",
     claim="where facts have to be combined, 2 looped layers do what a stack as deep does, and 2 layers do not",
     theirs="16 operations mod 23: 2x1 0.08, 2x6 0.96, 12x1 0.94",
-    note="4 operations mod 7, depth 6 instead of 12. In minutes nothing is learnt but the tables: 2x3 is at chance from 3 "
-    "operations on, also with a curriculum, with every formula's value as a target, and with our injection and norm",
+    note="4 operations mod 7, depth 6 instead of 12. In minutes nothing but the tables is learnt: 2x3 is at chance "
+    "from 3 operations on, also with a curriculum, with every formula's value as a target, or our injection and norm",
 )
 
 
