@@ -26,7 +26,7 @@ PAPER = Paper(
     changes="sines of position and loop are added to the state; each position halts on its own and averages its states",
     claim="halting learns difficulty if its bias starts at -3, not 0; averaged states extrapolate less than the last",
     theirs="Sudoku (Sapunov 2026): bias -3 0.57, bias 0 or more fails in over 70 % of the runs",
-    note="hops through learnt facts; that an average extrapolates less is the field's, not the paper's; ACT halts",
+    note="hops through learnt facts; the last claim is not of the paper, and its control neither averages nor halts",
 )
 ALMOST = 0.99  # a position halts when its p add up to more
 
