@@ -1,5 +1,5 @@
 """
-Training-Free Looped Transformers (2026, arXiv 2605.23872), and layer duplication before it
+Training-Free Looped Transformers (Chen et al. 2026, arXiv 2605.23872)
 
 Take a stack of different layers that somebody has trained, and run some of them, i to j, twice. Nobody trained it for
 that: does more depth help? The paper says that running them again as they are mostly hurts: the layers behind them get
@@ -26,7 +26,7 @@ from looped import Config, LoopedGPT
 LAYERS, HOPS = 6, 4
 PAPER = Paper(
     name="layer_duplication",
-    title="Training-Free Looped Transformers (2026)",
+    title="Training-Free Looped Transformers (Chen et al. 2026)",
     arxiv="2605.23872",
     changes="untied; layers i to j of a trained stack are run twice, naively or as two half steps",
     claim="running trained layers again mostly hurts; in half steps it does not, and some help a little",
