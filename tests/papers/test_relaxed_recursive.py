@@ -1,0 +1,92 @@
+"""A stack that becomes a loop: at full rank still the stack, below it the best matrices of that rank."""
+
+import pytest
+import torch
+from helpers import build, gradients, main, paper, tokens
+
+from attention import Cache
+from looped import Config, LoopedGPT
+from train import load_model
+
+relaxed = paper("relaxed_recursive")
+SHAPE = dict(n_core=2, loops=3, norm="pre", injection="none")
+
+
+def small(**settings):
+    return build(model=relaxed.RelaxedGPT, config=relaxed.RelaxedConfig, **{**SHAPE, **settings})
+
+
+@pytest.fixture
+def stack():
+    return build(seed=3, model=LoopedGPT, config=Config, tied=False, **SHAPE)
+
+
+@pytest.mark.parametrize("shared", ("average", "stepwise"))
+def test_full_rank_is_the_stack(stack, shared):
+    model = small(rank=16, shared=shared)
+    with torch.no_grad():
+        for part in (*model.up, *model.down):
+            part.zero_()
+    model.convert(stack)
+    assert torch.allclose(model(tokens()), stack(tokens()), atol=1e-4)
+    shares = [block.mlp[2].weight for block in model.core]
+    layers = [block.mlp[2].weight for block in stack.core]
+    wanted = [sum(layers[0::2]) / 3, sum(layers[1::2]) / 3] if shared == "average" else [layers[0], layers[5]]
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(shares, wanted))
+
+
+def test_a_lower_rank_misses_what_the_singular_values_say(stack):
+    model = small(rank=4)
+    model.convert(stack)
+    for m, name in ((1, "attention.out.weight"), (3, "mlp.2.weight")):  # no gain is in the way
+        for t in range(3):
+            left = stack.core[2 * t + 1].get_parameter(name) - model.core[1].get_parameter(name)
+            missed = left - model.up[m][t, 1] @ model.down[m][t, 1]
+            s = torch.linalg.svdvals(left)
+            assert missed.norm().item() == pytest.approx(s[4:].norm().item(), rel=1e-3)
+
+
+def test_each_loop_has_its_own_weights():
+    model, h = small(rank=3), torch.randn(2, 7, 16)
+    _, _, where = model.begin(tokens(rows=2))
+    for t in range(3):
+        twin = build(model=LoopedGPT, config=Config, **SHAPE)
+        twin.core.load_state_dict(model.core.state_dict())
+        with torch.no_grad():
+            for i, block in enumerate(twin.core):
+                for m, name in enumerate(relaxed.MATRICES):
+                    block.get_parameter(name).add_(model.up[m][t, i] @ model.down[m][t, i])
+        assert torch.allclose(model.loop(h, h, t, where), twin.loop(h, h, t, where), atol=1e-5)
+    assert torch.equal(model.loop(h, h, 7, where), model.loop(h, h, 2, where))
+
+
+def test_rank_0_is_the_loop_of_looped():
+    model, plain = small(rank=0), build(model=LoopedGPT, config=Config, **SHAPE)
+    plain.load_state_dict(model.state_dict())
+    assert torch.equal(model(tokens()), plain(tokens()))
+
+
+def test_it_learns_and_reads_token_by_token():
+    model, cache = small(), Cache()
+    found = gradients(model, model.loss(tokens(), tokens(2))[0])
+    assert all(gradient.abs().sum() > 0 for gradient in found.values())
+    parts = [model.decode(part, cache) for part in (tokens()[:, :3], tokens()[:, 3:])]
+    assert torch.allclose(torch.cat(parts, dim=1), model(tokens()), atol=1e-4)
+
+
+def test_what_it_cannot_be_is_refused(stack):
+    for wrong in (dict(rank=-1), dict(tied=False), dict(shared="half")):
+        with pytest.raises(ValueError, match="relaxed_recursive is tied"):
+            small(**wrong)
+    for wrong in (dict(loops=2), dict(norm="post")):
+        with pytest.raises(ValueError, match="needs an untied run"):
+            small(**wrong).convert(stack)
+
+
+def test_from_the_command_line(elsewhere):
+    tiny = "--steps 2 --batch 4 --eval_every 2 --eval_size 4 --n_embd 16 --n_head 2 --device cpu --hops 2".split()
+    shape = "--norm pre --n_core 2 --loops 2 --sampler fixed".split()
+    main(["--no-tied", "--out", "stack", *shape, *tiny])
+    main(["--model", "relaxed_recursive", "--start", "stack", "--rank", "2", "--out", "loop", *shape, *tiny])
+    model, _, _ = load_model("loop")
+    assert type(model).__name__ == "RelaxedGPT" and model.up[0].shape == (2, 2, 48, 2)
