@@ -17,10 +17,9 @@ import math
 from dataclasses import dataclass
 
 import torch
+from by_hand import Units, signs
 
 from looped import Config, LoopedGPT
-
-STEEP = 32  # of a step, so that GELU is asked at +-8 and beyond alone
 
 
 @dataclass
@@ -129,34 +128,3 @@ class Computer(LoopedGPT):
             q[rows, self.at[wanted]], k[rows, self.at[key]] = self.config.sharpness * math.sqrt(D) / 2, 1
             rows = head * D + torch.arange(len(self.at[copy]))
             v[rows, self.at["word"][: len(rows)]], attention.out.weight[self.at[copy], rows] = 1, 1
-
-
-class Units:
-    """Writes the hidden units of an MLP, one after the other: what they read (n, C), and what they add (n, C)."""
-
-    def __init__(self, mlp, one):
-        self.into, self.out, self.one, self.used = mlp[0].weight, mlp[2].weight, one, 0
-
-    def write(self, total, out):
-        new = slice(self.used, self.used + len(out))
-        self.into[new], self.out[:, new], self.used = total, out.T, self.used + len(out)
-
-    def step(self, total, out):
-        """Adds `out` where a whole number is 1 or more: a ramp from 0.25 to 0.75, which mends small errors."""
-        self.write(STEEP * (total - 0.25 * self.one), out * 2 / STEEP)
-        self.write(STEEP * (total - 0.75 * self.one), -out * 2 / STEEP)
-
-    def linear(self, total, out):
-        """Adds total * out: GELU(x) - GELU(-x) = x."""
-        self.write(total, out)
-        self.write(-total, -out)
-
-    def bit(self, total, power, out):
-        """Adds `out` where a total, below 4 * power, has the bit of that power of two; a negative one has no bits."""
-        for threshold, sign in ((1, 1), (2, -1), (3, 1)):
-            self.step(total - (threshold * power - 1) * self.one, sign * out)
-
-
-def signs(numbers, bits):
-    """The bits of numbers, lowest first, as +1 and -1."""
-    return (numbers[..., None] >> torch.arange(bits) & 1) * 2.0 - 1
