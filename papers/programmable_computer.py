@@ -13,6 +13,8 @@ with GELU. (The paper has ReLU, no norm, a scratchpad apart, and program and dat
     python papers/programmable_computer.py          3 minutes a seed on one thread
 """
 
+import math
+
 import torch
 from computer import Computer, ComputerConfig
 from experiment import COLORS, Paper, between, median, run_paper
@@ -112,6 +114,10 @@ def draw(found):
         soft.plot(SHARPNESS, seed["sharpness"], "o-", color=COLORS[1])
         for precision, color, marker in zip(PRECISIONS, COLORS[1:], "osv"):
             digits.plot(WORDS, seed["precision"][precision], f"{marker}-", color=color, label=precision)
+    # a bit that is read misses p exp(-lead) of 1, p of an address; the top bit of a difference of w bits weighs 2^(w + 1)
+    needed = math.log(math.log2(CELLS) * 2 ** (BITS + 1) / 0.25)  # so that less than a step's 0.25 is missing
+    soft.axvline(needed, color=GREY, ls=":", label=f"needed by the formula: {needed:.1f}")
+    soft.legend(loc="upper left")
     steps.set(xlabel="loops, an instruction each", title="Random programs")
     soft.set(xlabel="attention: lead of the right cell (nats)", title="A softer attention")
     digits.set(xlabel="bits of a word", title="Fewer digits")
