@@ -107,17 +107,17 @@ def draw(found):
     for (name, values), color in zip(found[0]["trace"].items(), COLORS[1:]):
         numbers.step(range(len(values)), values, color=color, where="post", lw=2, label=name)
     numbers.set(ylabel="the numbers x, y, z")
-    numbers.legend(loc="center right")
+    numbers.legend(loc="lower left", bbox_to_anchor=(0, 0.12))
     for seed in found:
         steps.plot(seed["by_step"], color=COLORS[1], label="words mended in each loop")
         steps.plot(seed["unmended_by_step"], color=COLORS[3], ls="--", label="never mended: errors add up")
         soft.plot(SHARPNESS, seed["sharpness"], "o-", color=COLORS[1])
         for precision, color, marker in zip(PRECISIONS, COLORS[1:], "osv"):
             digits.plot(WORDS, seed["precision"][precision], f"{marker}-", color=color, label=precision)
-    # a bit that is read misses p exp(-lead) of 1, p of an address; the top bit of a difference of w bits weighs 2^(w + 1)
-    needed = math.log(math.log2(CELLS) * 2 ** (BITS + 1) / 0.25)  # so that less than a step's 0.25 is missing
+    # with p bits in an address p exp(-lead) of each bit leaks, and a difference of w bits adds 2^(w + 1) of such leaks
+    needed = math.log(math.log2(CELLS) * 2 ** (BITS + 1) / 0.25)  # so that less than the 0.25 of a step leaks
     soft.axvline(needed, color=GREY, ls=":", label=f"needed by the formula: {needed:.1f}")
-    soft.legend(loc="upper left")
+    soft.legend(loc="lower right")
     steps.set(xlabel="loops, an instruction each", title="Random programs")
     soft.set(xlabel="attention: lead of the right cell (nats)", title="A softer attention")
     digits.set(xlabel="bits of a word", title="Fewer digits")
