@@ -10,7 +10,7 @@ from pathlib import Path
 from analyses.common import main_of
 from runs import fail
 
-ANALYSES = "depth compare exits think solve phases fixedpoint stages stability cost cache bench".split()
+ANALYSES = "depth compare exits think page solve phases fixedpoint stages stability cost cache bench".split()
 OTHER_NAMES = {"compute": "exits"}
 
 

@@ -1,0 +1,410 @@
+"use strict";
+// What is seen: fields for a question, and a picture of what each model makes of it. Nothing here computes a model.
+
+const page = JSON.parse(document.getElementById("data").textContent);
+const { world } = page, task = TASKS[world.task];
+const COLORS = ["#0072b2", "#e69f00", "#009e73", "#666666"], DASHES = ["", "7 3", "2 3", "9 3 2 3"]; // of the models
+const ABOUT_RULES = {
+  settle: "settle: how far a loop moves the state",
+  kl: "kl: how far it moves the answer (nats)",
+  entropy: "entropy: how undecided the answer is (nats)",
+  fixed: "fixed: as many loops as the slider says",
+};
+const now = { question: null, loops: page.loops, rule: "fixed", thresholds: { ...page.rules }, cell: 0 };
+const models = page.models.map(unpack);
+
+function unpack(model) {
+  const bytes = Uint8Array.from(atob(model.weights), (c) => c.charCodeAt(0)), numbers = new Float32Array(bytes.buffer);
+  const weights = {};
+  let from = 0;
+  for (const [name, length] of Object.entries(model.tensors))
+    weights[name] = Float64Array.from(numbers.subarray(from, (from += length)));
+  return { ...model, weights, head: 0, layer: 0, from: null };
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Ask: everything about a question is computed once, for the most loops of the slider
+
+function ask(question) {
+  now.question = question;
+  for (const model of models) {
+    model.tokens = task.tokens(question, world, model.setting);
+    model.truth = task.truth(model.tokens, world);
+    model.answers = task.answers(model.tokens);
+    model.after = []; // what there is after 0, 1, 2, .. loops
+    for (const state of states(model, model.tokens)) {
+      model.after.push(look(model, state));
+      if (model.after.length > page.most) break;
+    }
+  }
+  document.getElementById("explain").textContent = task.explain(question, world);
+  draw();
+}
+
+// A state with what is read from it: the prediction at every token, and what the exit rules measure.
+function look(model, state) {
+  const logits = readout(model, state.h), V = logits.length / model.tokens.length, before = model.after.at(-1);
+  const rows = model.tokens.map((_, i) => logits.subarray(i * V, (i + 1) * V));
+  const found = { ...state, prediction: rows.map((row) => row.indexOf(Math.max(...row))), logP: rows.map(logSoftmax) };
+  for (const rule in RULES) if (before) found[rule] = RULES[rule](before, found, model.answers);
+  return found;
+}
+
+// The loop after which a model stops, at the latest after `most`: {loop, early: did the rule say so?}
+function stop(model, rule, most) {
+  most = Math.min(most, model.after.length - 1);
+  for (let t = 1; t <= most && rule !== "fixed"; t++)
+    if (model.after[t][rule] < now.thresholds[rule]) return { loop: t, early: true };
+  return { loop: most, early: false };
+}
+
+function isRight(model, t) {
+  return model.answers.every((i) => model.after[t].prediction[i] === model.truth[i]);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Draw
+
+function draw() {
+  document.getElementById("loops").value = now.loops;
+  document.getElementById("count").textContent = `${now.loops} loop${now.loops === 1 ? "" : "s"}`;
+  for (const model of models) drawModel(model);
+  drawRules();
+}
+
+function drawModel(model) {
+  const { loop: t, early } = stop(model, now.rule, now.loops), { said, picture, note } = model.places;
+  const ran = `${t} loop${t === 1 ? "" : "s"}`, ends = !model.config.tied && t === model.config.loops && now.loops > t;
+  note.textContent = early ? `It stopped by itself after ${ran}.` : ends ? "It has no more layers than these." : "";
+  said.replaceChildren(...judged(model, t), ` after ${ran}`);
+  const board = world.task === "sudoku" ? drawBoard(model, t) : "";
+  model.width = picture.clientWidth;
+  picture.innerHTML = board + drawLoops(model, t);
+}
+
+// What a model says after t loops, and whether it is right: in words, too, as a colour alone does not reach everyone.
+function judged(model, t) {
+  const right = isRight(model, t), chip = element("span", { className: right ? "right" : "wrong" });
+  const text = task.say(model.after[t].prediction, world, model.answers);
+  const places = model.answers.filter((i) => model.after[t].prediction[i] === model.truth[i]).length;
+  chip.textContent = text || `${places} of ${model.answers.length} blanks`;
+  return [chip, right ? " right" : text ? " wrong" : " right"];
+}
+
+const label = (x, y, text, more = "") => `<text x="${x}" y="${y}" text-anchor="middle" ${more}>${escaped(text)}</text>`;
+const escaped = (text) => String(text).replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+// A column for each token: arcs, the token, the answer by now, and a row for each loop so far.
+function drawLoops(model, t) {
+  const isBoard = world.task === "sudoku", left = 54, after = model.after, height = 300;
+  const columns = isBoard ? model.answers : (task.order ? task.order(model.tokens, world) : model.tokens.map((_, i) => i));
+  const most = Math.min(now.loops, after.length - 1), rowHeight = Math.min(26, height / Math.max(most, 8));
+  const narrowest = isBoard ? 5 : 17;
+  const width = Math.max(narrowest, Math.min(36, (model.width - left - 2) / columns.length));
+  const names = model.tokens.map((token) => nameOf(token, world)), wide = names.some((name) => name.length > 3);
+  const x = (column) => left + (column + 0.5) * width;
+  const arcs = isBoard ? 0 : 76, question = isBoard ? 0 : wide ? 50 : 24, nowRow = isBoard ? 0 : 30;
+  const top = arcs + question + nowRow + 6, parts = [];
+  const cell = (column, y, h, loop, faded) => {
+    const i = columns[column], prediction = after[loop].prediction[i];
+    if (model.truth[i] === null) return "";
+    const right = prediction === model.truth[i], text = Math.min(h, width) >= 13 && !isBoard;
+    const box = `<rect x="${x(column) - width / 2}" y="${y}" width="${width - 1}" height="${Math.max(h - 1, 1)}"
+      fill="${right ? "#0072b2" : "#e4e4e4"}" ${faded ? 'opacity="0.3"' : ""}/>`;
+    return box + (text ? label(x(column), y + h / 2 + 4, nameOf(prediction, world), `fill="${right && !faded ? "#fff" : "#333"}"`) : "");
+  };
+  if (!isBoard) {
+    parts.push(drawArcs(model, t, columns, x, arcs));
+    columns.forEach((i, column) => {
+      const y = arcs + question - 8, turned = wide ? `transform="rotate(-90 ${x(column) + 4} ${y})" style="text-anchor:start"` : "";
+      parts.push(label(x(column) + (wide ? 4 : 0), y, names[i], `font-weight="700" ${turned}`));
+      parts.push(cell(column, arcs + question, 26, t, false));
+    });
+    parts.push(`<text x="0" y="${arcs + question - 8}">question</text>`);
+    parts.push(`<text x="0" y="${arcs + question + 18}" font-weight="700">loop ${t}</text>`);
+  }
+  for (let loop = 1; loop <= most; loop++) {
+    const y = top + (loop - 1) * rowHeight, every = Math.ceil(14 / rowHeight);
+    if ((loop % every === 0 && Math.abs(loop - t) >= every) || loop === t)
+      parts.push(`<text x="${left - 6}" y="${y + rowHeight / 2 + 4}" text-anchor="end" ${loop === t ? 'font-weight="700"' : 'fill="#666"'}>${loop}</text>`);
+    columns.forEach((_, column) => parts.push(cell(column, y, rowHeight, loop, loop > t)));
+  }
+  const total = left + width * columns.length + 2, y = top + (t - 1) * rowHeight - 1;
+  parts.push(`<rect x="${left - 1}" y="${y}" width="${width * columns.length + 1}" height="${rowHeight + 1}" fill="none" stroke="#111" stroke-width="1.5"/>`);
+  if (!isBoard)
+    columns.forEach((i, column) => parts.push(`<rect data-token="${i}" x="${x(column) - width / 2}" y="0" width="${width}" height="${top}"
+      fill="transparent" style="cursor:pointer"><title>where ${escaped(names[i])} looks</title></rect>`));
+  const what = `after each of ${most} loops, the answer at each of ${columns.length} places: blue is right`;
+  return `<svg width="${total}" height="${top + height + 4}" role="img" aria-label="${what}">${parts.join("")}</svg>`;
+}
+
+// Where the chosen head of the chosen layer looks in loop t: an arc from who looks to whom, as dark as the weight.
+function drawArcs(model, t, columns, x, height) {
+  const T = model.tokens.length, looks = model.after[t].attention[model.layer], parts = [];
+  const column = columns.reduce((found, i, at) => ((found[i] = at), found), []);
+  const longest = Math.max(...model.tokens.map((_, i) => i)) || 1;
+  for (let i = 0; i < T; i++) {
+    if (model.from !== null && model.from !== i) continue;
+    for (let j = 0; j < T; j++) {
+      const weight = looks[(model.head * T + i) * T + j];
+      if (weight < 0.04) continue;
+      const a = x(column[i]), b = x(column[j]), high = 14 + (height - 20) * Math.sqrt(Math.abs(column[i] - column[j]) / longest);
+      const line = `fill="none" stroke="#111" stroke-opacity="${weight.toFixed(2)}" stroke-width="${(0.8 + 2 * weight).toFixed(1)}"`;
+      parts.push(
+        i === j
+          ? `<circle cx="${a}" cy="${height - 6}" r="4" ${line}/>`
+          : `<path d="M${a} ${height} C${a} ${height - 1.3 * high} ${b} ${height - 1.3 * high} ${b} ${height}" ${line}/>`,
+      );
+    }
+  }
+  if (model.from !== null)
+    parts.push(`<path d="M${x(column[model.from]) - 5} ${height + 4} h10" stroke="#e69f00" stroke-width="4"/>`);
+  return parts.join("");
+}
+
+// The board after t loops, and where the chosen cell looks.
+function drawBoard(model, t) {
+  const { n, box } = world, size = Math.min(44, (model.width - 4) / n), { prediction, attention } = model.after[t];
+  const at = (i) => [2 + ((i % n) + 0.5) * size, 2 + (Math.floor(i / n) + 0.5) * size], parts = [];
+  const T = n * n, from = Math.min(model.from ?? now.cell, T - 1), looks = attention[model.layer];
+  for (let i = 0; i < T; i++) {
+    const [x, y] = at(i), given = model.tokens[i], weight = looks[(model.head * T + from) * T + i];
+    const color = given ? "#111" : prediction[i] === model.truth[i] ? "#0072b2" : "#b35900";
+    const style = `font-size="${size / 2}" style="font-size:${size / 2}px" fill="${color}" ${given ? 'font-weight="700"' : ""}`;
+    parts.push(`<rect x="${x - size / 2}" y="${y - size / 2}" width="${size}" height="${size}" fill="#e69f00" fill-opacity="${(0.75 * weight).toFixed(2)}"/>`);
+    parts.push(label(x, y + size / 6, given || prediction[i], style));
+    if (!given && prediction[i] !== model.truth[i]) parts.push(`<path d="M${x - size / 4} ${y + size / 3.2} h${size / 2}" stroke="#b35900"/>`);
+    parts.push(`<rect data-token="${i}" x="${x - size / 2}" y="${y - size / 2}" width="${size}" height="${size}" fill="transparent" style="cursor:pointer"/>`);
+  }
+  for (let i = 0; i <= n; i++) {
+    const line = (each) => `stroke="#111" stroke-width="${i % each ? 0.4 : 2}"`, end = 2 + n * size, at = 2 + i * size;
+    parts.push(`<path d="M2 ${at} H${end}" ${line(box[0])}/><path d="M${at} 2 V${end}" ${line(box[1])}/>`);
+  }
+  const [x, y] = at(from);
+  parts.push(`<rect x="${x - size / 2 + 2}" y="${y - size / 2 + 2}" width="${size - 4}" height="${size - 4}" fill="none" stroke="#111" stroke-width="2" stroke-dasharray="3 2"/>`);
+  const what = `the board after loop ${t}; blue digits are right, underlined ones wrong`;
+  return `<svg width="${4 + n * size}" height="${10 + n * size}" role="img" aria-label="${what}">${parts.join("")}</svg>`;
+}
+
+// A curve of what each rule measures, and where it would stop each model.
+function drawRules() {
+  for (const rule of Object.keys(ABOUT_RULES)) {
+    const { picture, list } = now.places[rule];
+    if (rule !== "fixed") picture.innerHTML = drawCurve(rule, picture.clientWidth);
+    const lines = models.map((model) => {
+      const { loop, early } = stop(model, rule, now.loops), text = rule === "fixed" || early ? `stops after loop ${loop}: ` : `still going at loop ${loop}: `;
+      return element("li", {}, swatch(model), text, ...judged(model, loop));
+    });
+    list.replaceChildren(...lines);
+  }
+}
+
+function drawCurve(rule, width) {
+  const left = 42, right = 8, height = 120, floor = 1e-5, last = Math.max(...models.map((model) => model.after.length - 1));
+  const values = models.map((model) => model.after.slice(1).map((each) => Math.max(each[rule], floor)));
+  const high = Math.log10(Math.max(1, ...values.flat(), now.thresholds[rule])), low = Math.log10(floor);
+  const x = (t) => left + ((width - left - right) * (t - 1)) / Math.max(last - 1, 1);
+  const y = (value) => 6 + (height * (high - Math.log10(Math.max(value, floor)))) / (high - low);
+  const parts = [];
+  for (let power = -5; power <= high; power += power === -5 ? 1 : 2)
+    parts.push(`<path d="M${left} ${y(10 ** power)} H${width - right}" stroke="#e4e4e4"/><text x="${left - 5}" y="${y(10 ** power) + 4}" text-anchor="end" fill="#666">${power === 0 ? 1 : power === -5 ? "0" : 10 ** power}</text>`);
+  for (const t of [1, ...[8, 16, 24, 32, 48, 64, 96].filter((t) => t <= last)]) parts.push(label(x(t), height + 22, t, 'fill="#666"'));
+  parts.push(`<path d="M${x(Math.min(now.loops, last))} 6 V${height + 6}" stroke="#111" stroke-width="0.8"/>`);
+  parts.push(`<path d="M${left} ${y(now.thresholds[rule])} H${width - right}" stroke="#111" stroke-dasharray="4 3"/>`);
+  models.forEach((model, m) => {
+    const points = values[m].map((value, i) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+    parts.push(`<polyline points="${points}" fill="none" stroke="${COLORS[m % 4]}" stroke-width="2" stroke-dasharray="${DASHES[m % 4]}"/>`);
+    const { loop, early } = stop(model, rule, now.loops);
+    if (early) parts.push(`<circle cx="${x(loop)}" cy="${y(model.after[loop][rule])}" r="4.5" fill="#fff" stroke="${COLORS[m % 4]}" stroke-width="2.5"/>`);
+  });
+  const what = `${rule} over loops, with a dashed threshold; circles where it stops`;
+  return `<svg width="${width}" height="${height + 28}" role="img" aria-label="${what}">${parts.join("")}</svg>`;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Build: the fields and panels, once
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function swatch(model) {
+  const m = models.indexOf(model), made = element("span", { className: "swatch" });
+  made.style.borderTopColor = COLORS[m % 4];
+  made.style.borderTopStyle = ["solid", "dashed", "dotted", "double"][m % 4];
+  return made;
+}
+
+function button(text, act, more = {}) {
+  return element("button", { type: "button", textContent: text, onclick: act, ...more });
+}
+
+function choice(name, options, act) {
+  const select = element("select", { onchange: () => act(select.value) });
+  options.forEach(([value, text]) => select.append(element("option", { value, textContent: text })));
+  return element("label", {}, `${name} `, select);
+}
+
+function buildModel(model) {
+  const said = element("p", { className: "said" }), picture = element("div", { className: "picture" });
+  const note = element("p", { className: "small" }), { config } = model;
+  const heading = element("h2", {}, swatch(model), model.name);
+  const redraw = (change) => (value) => { change(+value); draw(); };
+  const chosen = element("div", { className: "row small" });
+  const numbered = (n) => Array.from({ length: n }, (_, i) => [i, i + 1]);
+  chosen.append(choice("arcs of head", numbered(config.n_head), redraw((value) => (model.head = value))));
+  if (config.n_core > 1) chosen.append(choice("layer", numbered(config.n_core), redraw((value) => (model.layer = value))));
+  if (world.task !== "sudoku")
+    chosen.append(choice("from", [[-1, "every token"], [-2, "the answer"]], redraw((value) => (model.from = value === -1 ? null : model.answers.at(-1)))));
+  else chosen.append("of the framed cell");
+  picture.onclick = ({ target }) => {
+    const token = target.dataset?.token;
+    if (token === undefined) return;
+    model.from = world.task !== "sudoku" && model.from === +token ? null : +token;
+    draw();
+  };
+  model.places = { said, picture, note };
+  return element("section", {}, heading, element("small", { textContent: model.about }), said, picture, chosen, note);
+}
+
+function buildRule(rule) {
+  const radio = element("input", { type: "radio", name: "rule", value: rule, checked: rule === now.rule });
+  radio.onchange = () => { now.rule = rule; draw(); };
+  const picture = element("div"), list = element("ul"), made = element("div", {}, element("label", {}, radio, ABOUT_RULES[rule]));
+  now.places = { ...now.places, [rule]: { picture, list } };
+  if (rule !== "fixed") {
+    const field = element("input", { type: "text", inputMode: "decimal", value: now.thresholds[rule], id: `threshold-${rule}` });
+    field.oninput = () => {
+      const value = Number(field.value.replace(",", "."));
+      field.setAttribute("aria-invalid", !(value > 0));
+      if (value > 0) { now.thresholds[rule] = value; draw(); }
+    };
+    const named = element("label", {}, "stops below ", field);
+    named.style.fontWeight = "400";
+    made.append(named);
+  }
+  made.append(picture, list);
+  return made;
+}
+
+// Read what was typed; what cannot be read is said, and the question before it stays.
+function read(text) {
+  const problem = document.getElementById("problem");
+  for (const model of models) model.from = null;
+  try {
+    const question = task.read(text, world);
+    problem.textContent = "";
+    ask(question);
+  } catch (error) {
+    if (!(error instanceof Error) || error.constructor !== Error) throw error;
+    problem.textContent = `Please type ${error.message}.`;
+  }
+}
+
+// Each task has fields of its own; `show` writes a question into them.
+const FIELDS = {
+  text(place) {
+    const field = element("input", { type: "text", id: "question", spellcheck: false, autocomplete: "off" });
+    field.setAttribute("aria-label", "the question");
+    field.autocapitalize = "off";
+    field.oninput = () => read(field.value);
+    place.append(field);
+    return (text) => (field.value = text);
+  },
+  multihop(place) {
+    const show = FIELDS.text(place), field = place.querySelector("#question"), { names, entities, relations } = world;
+    const change = (text) => { show(text); read(text); };
+    for (let r = entities; r < entities + relations; r++)
+      place.append(button(`+ ${names[r]}`, () => change(`${field.value.trim()} ${names[r]}`)));
+    place.append(button("⌫", () => change(field.value.trim().replace(/\s+\S+$/, "")), { ariaLabel: "one relation less" }));
+    return show;
+  },
+  addition(place) {
+    const fields = ["first", "second"].map((name) => {
+      const field = element("input", { type: "text", inputMode: "numeric", id: name, autocomplete: "off" });
+      field.setAttribute("aria-label", `${name} number`);
+      return field;
+    });
+    fields.forEach((field) => (field.oninput = () => read(fields.map((each) => each.value).join("+"))));
+    place.append(fields[0], "+", fields[1]);
+    return (text) => text.split("+").forEach((number, i) => (fields[i].value = number));
+  },
+  sudoku(place) {
+    const { n, box } = world, cells = [], board = element("div", { className: "board" });
+    const press = (digit) => {
+      const text = cells.map((cell, i) => (i === now.cell ? digit || "." : cell.textContent || ".")).join("");
+      show(text);
+      read(text);
+    };
+    const go = (cell) => {
+      now.cell = cell;
+      cells.forEach((each, i) => {
+        each.setAttribute("aria-pressed", i === cell);
+        each.tabIndex = i === cell ? 0 : -1;
+      });
+    };
+    const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -n, ArrowDown: n };
+    for (let i = 0; i < n * n; i++) {
+      const made = button("", () => { go(i); for (const model of models) model.from = null; draw(); });
+      made.className = `${(i % n) % box[1] === box[1] - 1 ? "right-edge" : ""} ${Math.floor(i / n) % box[0] === box[0] - 1 ? "lower-edge" : ""}`;
+      made.onkeydown = (event) => {
+        const to = i + (move[event.key] ?? 0);
+        if (event.key in move && to >= 0 && to < n * n) { go(to); cells[to].focus(); event.preventDefault(); }
+        if (event.key >= "0" && event.key <= String(n)) press(+event.key);
+        if (["Backspace", "Delete", "."].includes(event.key)) press(0);
+      };
+      cells.push(made);
+    }
+    board.style.gridTemplateColumns = `repeat(${n}, max-content)`;
+    board.append(...cells);
+    const digits = element("div", { className: "row" });
+    for (let digit = 1; digit <= n; digit++) digits.append(button(digit, () => press(digit)));
+    digits.append(button("blank", () => press(0)));
+    place.append(board, element("div", {}, element("span", { className: "small", textContent: "choose a cell, then a digit" }), digits));
+    const show = (text) => {
+      [...text].forEach((c, i) => {
+        cells[i].textContent = c === "." ? "" : c;
+        cells[i].setAttribute("aria-label", `row ${Math.floor(i / n) + 1}, column ${(i % n) + 1}: ${c === "." ? "blank" : c}`);
+      });
+      go(now.cell);
+    };
+    return show;
+  },
+};
+
+function build() {
+  document.getElementById("about").textContent = task.about;
+  const place = element("div", { className: "row" }), more = element("div", { className: "row" });
+  document.getElementById("ask").append(place, more);
+  const show = (FIELDS[world.task] ?? FIELDS.text)(place), turn = page.examples.map(() => 0);
+  let chosen = page.start;
+  const example = () => {
+    const [, texts] = page.examples[chosen], text = texts[turn[chosen]++ % texts.length];
+    show(text);
+    read(text);
+  };
+  const levels = choice("a test question of", page.examples.map(([name], i) => [i, name]), (value) => { chosen = +value; example(); });
+  levels.querySelector("select").value = chosen;
+  more.append(levels, button("another", example, { id: "another" }));
+  document.getElementById("models").append(...models.map(buildModel));
+  const rules = ["fixed", ...Object.keys(page.rules)];
+  document.getElementById("rules").append(...rules.map(buildRule));
+  const slider = document.getElementById("loops"), play = document.getElementById("play");
+  slider.max = page.most;
+  slider.oninput = () => { now.loops = +slider.value; draw(); };
+  let timer = null;
+  const pause = () => { clearInterval(timer); timer = null; play.textContent = "▶"; };
+  play.onclick = () => {
+    if (timer) return pause();
+    const end = now.loops > 1 ? now.loops : page.loops;
+    now.loops = 0;
+    play.textContent = "❚❚";
+    timer = setInterval(() => { now.loops++; draw(); if (now.loops >= end) pause(); }, 300);
+  };
+  addEventListener("resize", draw);
+  example();
+}
+
+build();

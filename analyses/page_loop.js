@@ -1,0 +1,253 @@
+"use strict";
+// looped.py in JavaScript: the loop first, then its parts. This is all that runs the model; who can read looped.py will
+// find the same names here, and who cannot can begin here.
+//
+// A question is a list of T tokens (small whole numbers). A state h has C numbers for each of them and is kept as one
+// array of T * C numbers, row after row. model.config has the settings of the run, model.weights every trained
+// parameter under the name that PyTorch gave it, a matrix row after row. The logits are those of PyTorch to 0.0001
+// (tests/analyses/test_page.py), but where a model's loop is chaotic and any rounding grows.
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The loop
+
+// Yields the state before the first and after each loop, and where each layer of that loop looked: one array a layer.
+function* states(model, tokens) {
+  const { config } = model;
+  let { h, e, where } = begin(model, tokens);
+  yield { h, attention: [] };
+  const last = config.tied ? Infinity : config.loops; // a stack of different layers ends, a loop does not
+  for (let t = 0; t < last; t++) {
+    const attention = [];
+    h = loop(model, h, e, t, where, attention);
+    yield { h, attention };
+  }
+}
+
+// The initial state h, the question e, and what attention is told of positions.
+function begin(model, tokens) {
+  const { config, weights } = model;
+  const where = positions(model, tokens.length);
+  const x = runLayers(model, "prelude", 0, config.n_prelude, embed(model, tokens), where);
+  const e = rmsNorm(x, weights["prelude_norm.weight"]);
+  const h = config.state_init === "zeros" ? e.map(() => 0) : e;
+  return { h, e, where };
+}
+
+// One loop, t = 0, 1, ..: the question enters again, and the same layers run again.
+function loop(model, h, e, t, where, attention) {
+  const { config } = model;
+  const first = config.tied ? 0 : t * config.n_core; // the only thing that t is good for
+  h = runLayers(model, "core", first, first + config.n_core, inject(model, h, e), where, attention);
+  return config.reembed ? reembed(model, h) : h;
+}
+
+function runLayers(model, part, from, to, x, where, attention) {
+  for (let i = from; i < to; i++) x = block(model, `${part}.${i}`, x, where, attention);
+  return x;
+}
+
+// What would the answer be by now? Logits, vocab_size numbers for each token.
+function readout(model, h) {
+  const T = h.length / model.config.n_embd;
+  return head(model, runLayers(model, "coda", 0, model.config.n_coda, h, positions(model, T)));
+}
+
+// A state is read by what embedding it resembles.
+function head(model, h) {
+  return linear(rmsNorm(h, model.weights["norm.weight"]), model.weights["embed.weight"], model.config.n_embd);
+}
+
+// How the question e enters the state h again.
+function inject({ config, weights }, h, e) {
+  const C = config.n_embd;
+  if (config.injection === "none") return h;
+  if (config.injection === "add") return h.map((x, i) => x + e[i]);
+  const W = weights["inject.weight"];
+  if (config.injection === "concat") {
+    const both = new Float64Array(2 * h.length); // each row: C numbers of h, then C of e
+    for (let row = 0; row < h.length; row += C) {
+      both.set(h.subarray(row, row + C), 2 * row);
+      both.set(e.subarray(row, row + C), 2 * row + C);
+    }
+    return linear(both, W, 2 * C);
+  }
+  const step = weights["inject.raw_dt"].map((x) => Math.log1p(Math.exp(x))); // "diagonal", Parcae 2026
+  const decay = weights["inject.log_rate"].map((x, c) => Math.exp(-step[c] * Math.exp(x)));
+  return linear(e, W, C).map((x, i) => decay[i % C] * h[i] + step[i % C] * x);
+}
+
+// The loop ends by adding what it predicts so far: the expected embedding, each of length sqrt(C).
+function reembed(model, h) {
+  const { config, weights } = model;
+  const C = config.n_embd, embedding = weights["embed.weight"], gate = weights["reembed_gate"];
+  const logits = head(model, h), V = embedding.length / C, sum = h.slice();
+  const length = Array.from({ length: V }, (_, token) => norm(embedding.subarray(token * C, (token + 1) * C)));
+  for (let row = 0; row < h.length / C; row++) {
+    const p = softmax(logits.subarray(row * V, (row + 1) * V));
+    for (let token = 0; token < V; token++) {
+      const scale = (p[token] * Math.sqrt(C)) / length[token];
+      for (let c = 0; c < C; c++) sum[row * C + c] += gate[c] * scale * embedding[token * C + c];
+    }
+  }
+  return sum;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// When to stop: each rule measures a loop, and the first loop in which it measures less than a threshold is the last.
+// `answers` are the places (0..T-1) where an answer is asked.
+
+const RULES = {
+  // How far the loop moved the state: |h_t - h_(t-1)| / |h_t|.
+  settle: (before, now) => norm(now.h.map((x, i) => x - before.h[i])) / norm(now.h),
+  // How far it moved the prediction: KL(p_t, p_(t-1)) in nats, the largest at an answer.
+  kl: (before, now, answers) =>
+    Math.max(...answers.map((i) => expected(now.logP[i], (logP, k) => logP - before.logP[i][k]))),
+  // How undecided the prediction is: its entropy in nats, the largest at an answer.
+  entropy: (before, now, answers) => Math.max(...answers.map((i) => expected(now.logP[i], (logP) => -logP))),
+};
+
+// The mean of f over what is predicted, given log-probabilities.
+function expected(logP, f) {
+  return logP.reduce((sum, x, k) => sum + Math.exp(x) * f(x, k), 0);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The block: attention and an MLP, as in any GPT
+
+function block(model, name, x, where, attention) {
+  const { config, weights } = model;
+  const maybeNorm = (norm, x) => (`${name}.${norm}.weight` in weights ? rmsNorm(x, weights[`${name}.${norm}.weight`]) : x);
+  x = maybeNorm("after_attention", add(x, attend(model, name, maybeNorm("before_attention", x), where, attention)));
+  const wide = linear(maybeNorm("before_mlp", x), weights[`${name}.mlp.0.weight`], config.n_embd).map(gelu);
+  return maybeNorm("after_mlp", add(x, linear(wide, weights[`${name}.mlp.2.weight`], 4 * config.n_embd)));
+}
+
+// Every token mixes in what it finds at others. Each head has D channels of its own, and weights of its own.
+function attend({ config, weights }, name, x, where, attention) {
+  const C = config.n_embd, H = config.n_head, D = C / H, T = x.length / C;
+  const qkv = linear(x, weights[`${name}.attention.qkv.weight`], C); // rows of 3C: queries, keys, values
+  const looks = new Float64Array(H * T * T); // [head, who looks, at whom]
+  const y = new Float64Array(T * C);
+  for (let h = 0; h < H; h++) {
+    const part = (row, kind) => qkv.subarray(row * 3 * C + kind * C + h * D, row * 3 * C + kind * C + (h + 1) * D);
+    const rows = Array.from({ length: T }, (_, i) => i);
+    const q = rows.map((i) => rotate(part(i, 0), where.angles, i));
+    const k = rows.map((j) => rotate(part(j, 1), where.angles, j));
+    const v = rows.map((j) => part(j, 2));
+    for (let i = 0; i < T; i++) {
+      const seen = config.causal ? i + 1 : T; // causal: nobody sees what comes later
+      const scores = new Float64Array(seen);
+      for (let j = 0; j < seen; j++) scores[j] = dot(q[i], k[j]) / Math.sqrt(D) + where.bias(h, i, j);
+      const p = softmax(scores);
+      looks.set(p, (h * T + i) * T);
+      for (let j = 0; j < seen; j++) for (let d = 0; d < D; d++) y[i * C + h * D + d] += p[j] * v[j][d];
+    }
+  }
+  if (attention) attention.push(looks);
+  return linear(y, weights[`${name}.attention.out.weight`], C);
+}
+
+// What attention is told of positions: a bias for (head, who looks, at whom), and angles for rotary positions.
+function positions({ config, weights }, T) {
+  const { position: kind, reach, n_head: H, n_embd: C, coordinates } = config;
+  const learned = weights["positions.bias"], distance = (i, j) => Math.abs(i - j);
+  if (kind === "alibi") return { bias: (h, i, j) => -(2 ** ((-8 * (h + 1)) / H)) * distance(i, j) };
+  if (kind === "relative") return { bias: (h, i, j) => learned[h * reach + Math.min(distance(i, j), reach - 1)] };
+  if (kind === "window")
+    return { bias: (h, i, j) => (distance(i, j) < reach ? learned[h * reach + distance(i, j)] : -Infinity) };
+  if (kind === "grid") {
+    // boards: do two cells share their row, their column, their box? The three answers make a number, 0..7.
+    const ways = learned.length / H;
+    const shared = (i, j) => coordinates[i].reduce((sum, x, axis) => sum + (x === coordinates[j][axis]) * 2 ** axis, 0);
+    const table = coordinates.map((_, i) => coordinates.map((_, j) => shared(i, j)));
+    return { bias: (h, i, j) => learned[h * ways + table[i][j]] };
+  }
+  const D = C / H;
+  const angles = Array.from({ length: D / 2 }, (_, i) => 10000 ** ((-2 * i) / D)); // of one step
+  return { bias: () => 0, angles: kind === "rope" ? angles : null };
+}
+
+// Rotary positions: turn the channels (i, i + D/2) by the angle of their position.
+function rotate(x, angles, position) {
+  if (!angles) return x;
+  const half = angles.length, y = x.slice();
+  for (let i = 0; i < half; i++) {
+    const cos = Math.cos(position * angles[i]), sin = Math.sin(position * angles[i]);
+    y[i] = x[i] * cos - x[i + half] * sin;
+    y[i + half] = x[i + half] * cos + x[i] * sin;
+  }
+  return y;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Small parts
+
+function embed({ config, weights }, tokens) {
+  const C = config.n_embd, embedding = weights["embed.weight"], source = weights["embed.source.weight"];
+  const x = new Float64Array(tokens.length * C), row = (token) => embedding.subarray(token * C, (token + 1) * C);
+  const N = embedding.length / C - 1; // chains.py: N names, and N + 1 + aN + b for an edge from a to b
+  tokens.forEach((token, i) => {
+    const a = Math.floor((token - N - 1) / N), b = (token - N - 1) % N;
+    x.set(source && token > N ? add(row(b), linear(row(a), source, C)) : row(token), i * C);
+  });
+  return x;
+}
+
+// W x for each row x, a row of W for each output.
+function linear(x, W, inputs) {
+  const rows = x.length / inputs, outputs = W.length / inputs, y = new Float64Array(rows * outputs);
+  for (let row = 0; row < rows; row++) {
+    const from = row * inputs, to = from + inputs;
+    for (let output = 0; output < outputs; output++) {
+      let sum = 0;
+      for (let i = from, w = output * inputs; i < to; i++, w++) sum += x[i] * W[w];
+      y[row * outputs + output] = sum;
+    }
+  }
+  return y;
+}
+
+// Every row, scaled to a mean square of one, times a gain for each channel.
+function rmsNorm(x, gain) {
+  const C = gain.length, y = new Float64Array(x.length);
+  for (let row = 0; row < x.length; row += C) {
+    let square = 0;
+    for (let c = 0; c < C; c++) square += x[row + c] ** 2;
+    const scale = 1 / Math.sqrt(square / C + 2 ** -23);
+    for (let c = 0; c < C; c++) y[row + c] = x[row + c] * scale * gain[c];
+  }
+  return y;
+}
+
+// x times the share of a normal distribution below x; the share after Abramowitz and Stegun 7.1.26, right to 1e-7.
+function gelu(x) {
+  const z = Math.abs(x) * Math.SQRT1_2, t = 1 / (1 + 0.3275911 * z);
+  const tail = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  const above = 0.5 * tail * Math.exp(-z * z); // the share that is further out than |x|
+  return x * (x > 0 ? 1 - above : above);
+}
+
+function softmax(scores) {
+  return logSoftmax(scores).map(Math.exp);
+}
+
+function logSoftmax(scores) {
+  let most = -Infinity, total = 0;
+  for (const score of scores) most = Math.max(most, score);
+  for (const score of scores) total += Math.exp(score - most);
+  return scores.map((score) => score - most - Math.log(total));
+}
+
+function dot(x, y) {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += x[i] * y[i];
+  return sum;
+}
+
+function norm(x) {
+  return Math.sqrt(dot(x, x));
+}
+
+function add(x, y) {
+  return x.map((a, i) => a + y[i]);
+}
