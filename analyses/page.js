@@ -14,8 +14,9 @@ const now = { question: null, loops: page.loops, rule: "fixed", thresholds: { ..
 const models = page.models.map(unpack);
 
 function unpack(model) {
-  const bytes = Uint8Array.from(atob(model.weights), (c) => c.charCodeAt(0)), numbers = new Float32Array(bytes.buffer);
-  const weights = {};
+  const text = atob(model.weights), bytes = new Uint8Array(text.length), weights = {};
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const numbers = new Float32Array(bytes.buffer);
   let from = 0;
   for (const [name, length] of Object.entries(model.tensors))
     weights[name] = Float64Array.from(numbers.subarray(from, (from += length)));
@@ -77,9 +78,8 @@ function drawModel(model) {
   const ran = `${t} loop${t === 1 ? "" : "s"}`, ends = !model.config.tied && t === model.config.loops && now.loops > t;
   note.textContent = early ? `It stopped by itself after ${ran}.` : ends ? "It has no more layers than these." : "";
   said.replaceChildren(...judged(model, t), ` after ${ran}`);
-  const board = world.task === "sudoku" ? drawBoard(model, t) : "";
-  model.width = picture.clientWidth;
-  picture.innerHTML = board + drawLoops(model, t);
+  model.width = Math.max(picture.clientWidth, 240);
+  picture.innerHTML = (world.task === "sudoku" ? drawBoard(model, t) : "") + drawLoops(model, t);
 }
 
 // What a model says after t loops, and whether it is right: in words, too, as a colour alone does not reach everyone.
@@ -98,7 +98,7 @@ const escaped = (text) => String(text).replace(/[&<>]/g, (c) => `&#${c.charCodeA
 function drawLoops(model, t) {
   const isBoard = world.task === "sudoku", left = 54, after = model.after, height = 300;
   const columns = isBoard ? model.answers : (task.order ? task.order(model.tokens, world) : model.tokens.map((_, i) => i));
-  const most = Math.min(now.loops, after.length - 1), rowHeight = Math.min(26, height / Math.max(most, 8));
+  const most = Math.min(now.loops, after.length - 1), rowHeight = height / Math.max(now.loops, 12);
   const narrowest = isBoard ? 5 : 17;
   const width = Math.max(narrowest, Math.min(36, (model.width - left - 2) / columns.length));
   const names = model.tokens.map((token) => nameOf(token, world)), wide = names.some((name) => name.length > 3);
@@ -140,22 +140,20 @@ function drawLoops(model, t) {
 
 // Where the chosen head of the chosen layer looks in loop t: an arc from who looks to whom, as dark as the weight.
 function drawArcs(model, t, columns, x, height) {
-  const T = model.tokens.length, looks = model.after[t].attention[model.layer], parts = [];
-  const column = columns.reduce((found, i, at) => ((found[i] = at), found), []);
-  const longest = Math.max(...model.tokens.map((_, i) => i)) || 1;
-  for (let i = 0; i < T; i++) {
-    if (model.from !== null && model.from !== i) continue;
+  const T = model.tokens.length, looks = model.after[t].attention[model.layer], parts = [], arcs = [];
+  const column = [];
+  columns.forEach((i, at) => (column[i] = at));
+  for (let i = 0; i < T; i++)
     for (let j = 0; j < T; j++) {
-      const weight = looks[(model.head * T + i) * T + j];
-      if (weight < 0.04) continue;
-      const a = x(column[i]), b = x(column[j]), high = 14 + (height - 20) * Math.sqrt(Math.abs(column[i] - column[j]) / longest);
-      const line = `fill="none" stroke="#111" stroke-opacity="${weight.toFixed(2)}" stroke-width="${(0.8 + 2 * weight).toFixed(1)}"`;
-      parts.push(
-        i === j
-          ? `<circle cx="${a}" cy="${height - 6}" r="4" ${line}/>`
-          : `<path d="M${a} ${height} C${a} ${height - 1.3 * high} ${b} ${height - 1.3 * high} ${b} ${height}" ${line}/>`,
-      );
+      const weight = looks[(model.head * T + i) * T + j], shown = model.from === null || model.from === i;
+      if (shown && weight > 0.04) arcs.push({ i, j, weight, far: Math.abs(column[i] - column[j]) });
     }
+  const farthest = Math.max(4, ...arcs.map((arc) => arc.far));
+  for (const { i, j, weight, far } of arcs) {
+    const a = x(column[i]), b = x(column[j]), up = height - 1.25 * (height - 8) * Math.sqrt(far / farthest);
+    const line = `fill="none" stroke="#111" stroke-opacity="${weight.toFixed(2)}" stroke-width="${(0.8 + 2 * weight).toFixed(1)}"`;
+    if (i === j) parts.push(`<circle cx="${a}" cy="${height - 5}" r="4" ${line}/>`);
+    else parts.push(`<path d="M${a} ${height} C${a} ${up} ${b} ${up} ${b} ${height}" ${line}/>`);
   }
   if (model.from !== null)
     parts.push(`<path d="M${x(column[model.from]) - 5} ${height + 4} h10" stroke="#e69f00" stroke-width="4"/>`);
@@ -180,7 +178,12 @@ function drawBoard(model, t) {
     const line = (each) => `stroke="#111" stroke-width="${i % each ? 0.4 : 2}"`, end = 2 + n * size, at = 2 + i * size;
     parts.push(`<path d="M2 ${at} H${end}" ${line(box[0])}/><path d="M${at} 2 V${end}" ${line(box[1])}/>`);
   }
-  const [x, y] = at(from);
+  const [x, y] = at(from); // the middle of the chosen cell
+  for (let i = 0; i < T; i++) {
+    const [a, b] = at(i), weight = looks[(model.head * T + from) * T + i], bend = 0.18 * Math.hypot(a - x, b - y);
+    if (weight > 0.04 && i !== from)
+      parts.push(`<path d="M${x} ${y} Q${(x + a) / 2 + bend} ${(y + b) / 2 - bend} ${a} ${b}" fill="none" stroke="#111" stroke-width="1.5" stroke-opacity="${Math.min(1, 0.15 + weight).toFixed(2)}" pointer-events="none"/>`);
+  }
   parts.push(`<rect x="${x - size / 2 + 2}" y="${y - size / 2 + 2}" width="${size - 4}" height="${size - 4}" fill="none" stroke="#111" stroke-width="2" stroke-dasharray="3 2"/>`);
   const what = `the board after loop ${t}; blue digits are right, underlined ones wrong`;
   return `<svg width="${4 + n * size}" height="${10 + n * size}" role="img" aria-label="${what}">${parts.join("")}</svg>`;
@@ -200,7 +203,7 @@ function drawRules() {
 }
 
 function drawCurve(rule, width) {
-  const left = 42, right = 8, height = 120, floor = 1e-5, last = Math.max(...models.map((model) => model.after.length - 1));
+  const left = 50, right = 8, height = 120, floor = 1e-5, last = Math.max(...models.map((model) => model.after.length - 1));
   const values = models.map((model) => model.after.slice(1).map((each) => Math.max(each[rule], floor)));
   const high = Math.log10(Math.max(1, ...values.flat(), now.thresholds[rule])), low = Math.log10(floor);
   const x = (t) => left + ((width - left - right) * (t - 1)) / Math.max(last - 1, 1);
@@ -258,7 +261,7 @@ function buildModel(model) {
   if (config.n_core > 1) chosen.append(choice("layer", numbered(config.n_core), redraw((value) => (model.layer = value))));
   if (world.task !== "sudoku")
     chosen.append(choice("from", [[-1, "every token"], [-2, "the answer"]], redraw((value) => (model.from = value === -1 ? null : model.answers.at(-1)))));
-  else chosen.append("of the framed cell");
+  else chosen.append("from the framed cell");
   picture.onclick = ({ target }) => {
     const token = target.dataset?.token;
     if (token === undefined) return;
@@ -291,14 +294,16 @@ function buildRule(rule) {
 
 // Read what was typed; what cannot be read is said, and the question before it stays.
 function read(text) {
-  const problem = document.getElementById("problem");
+  const problem = document.getElementById("problem"), explain = document.getElementById("explain");
   for (const model of models) model.from = null;
   try {
     const question = task.read(text, world);
     problem.textContent = "";
+    explain.hidden = false;
     ask(question);
   } catch (error) {
     if (!(error instanceof Error) || error.constructor !== Error) throw error;
+    explain.hidden = true;
     problem.textContent = `Please type ${error.message}.`;
   }
 }

@@ -100,7 +100,7 @@ class Browser:
             raise RuntimeError(told["exceptionDetails"]["exception"].get("description", str(told)))
         return told["result"].get("value")
 
-    def wait(self, expression, seconds=20):
+    def wait(self, expression, seconds=60):
         end = time.time() + seconds
         while not self.run(expression):
             assert time.time() < end, f"this never came true: {expression}"
@@ -109,7 +109,7 @@ class Browser:
     def place(self, selector):
         """The middle of an element, brought into view."""
         find = f"document.querySelector({json.dumps(selector)})"
-        box = f"const box = element.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]"
+        box = "const box = element.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]"
         x, y, width, height = self.run(
             f"(() => {{ const element = {find}; element.scrollIntoView({{block: 'center'}}); {box} }})()"
         )
