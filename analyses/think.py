@@ -2,10 +2,12 @@
 What the model would answer after each loop, for one question of each of a few difficulties
 
 The state after every loop is read as if it were the last: the hop walked, the carry moved, the board filling. The first
-test question of half, once and twice the trained difficulty is shown, in the terminal and as a picture.
+test question of half, once and twice the trained difficulty is shown, in the terminal and as a picture; with --animate
+also as one that moves, think.gif, a frame for each loop.
 """
 
 import torch
+from PIL import Image
 
 from analyses.common import add_loops, difficulties_of, main_of
 from figures import BLUE, GREY, ORANGE, WIDTH, plt, write
@@ -18,6 +20,7 @@ MANY = False
 
 def add_flags(parser):
     add_loops(parser, "the loops to show (default: as many as training allows that difficulty, or twice --loops)")
+    parser.add_argument("--animate", action="store_true", help="also think.gif, in which the loops come one by one")
 
 
 # -----------------------------------------------------------------------------
@@ -115,6 +118,54 @@ def draw_board(axis, task, tokens, truth, prediction):
 
 
 # -----------------------------------------------------------------------------
+# Move
+
+
+def animate(task, found, path, title):
+    """think.gif: the question alone, then a frame for each loop; half a second each, the last one longer."""
+    loops = max(len(each["right"]) for each in found)
+    if isinstance(task, Sudoku):
+        figure, axes = plt.subplots(1, len(found), figsize=(WIDTH, WIDTH / len(found) + 0.9), layout="constrained")
+    else:
+        figure = draw_sequences(task, found)
+        axes = figure.axes
+    figure.set_dpi(75)
+    frames, heading = [], figure.suptitle("", size=12)
+    for t in range(loops + 1):
+        for axis, each in zip(axes, found):
+            if isinstance(task, Sudoku):
+                show_board(axis, task, each, t)
+            else:
+                show_rows(axis, t)
+        heading.set_text(f"{title}, after {t} loop{'s' * (t != 1)}")
+        figure.canvas.draw()
+        figure.set_layout_engine("none")  # else a later frame would lie elsewhere
+        frame = Image.frombytes("RGBA", figure.canvas.get_width_height(), bytes(figure.canvas.buffer_rgba()))
+        frames.append(frame.convert("RGB").quantize(64))
+    plt.close(figure)
+    durations = [1500, *[500] * (loops - 1), 4000]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    print(f"wrote {path}")
+
+
+def show_rows(axis, t):
+    """Of what draw_sequences drew, the question and the first t loops."""
+    for cell in axis.patches:
+        cell.set_visible(cell.get_y() < t)
+    for text in axis.texts:
+        text.set_visible(text.get_position()[1] <= max(t, 0.5))
+
+
+def show_board(axis, task, each, t):
+    """The board after t loops, at first the givens alone."""
+    t = min(t, len(each["right"]))
+    shown = each["predictions"][t - 1] if t else torch.zeros_like(each["tokens"])
+    axis.clear()
+    draw_board(axis, task, each["tokens"].tolist(), each["truth"].tolist(), shown.tolist())
+    axis.set_title(each["title"].replace(": ", "\n"))
+
+
+# -----------------------------------------------------------------------------
 # Say
 
 
@@ -139,8 +190,10 @@ def main(runs, args):
         question = task.show(each["tokens"])
         examples.append(dict(difficulty=each["difficulty"], question=question, after_loop=shown, right=each["right"]))
     figure = (draw_boards if isinstance(task, Sudoku) else draw_sequences)(task, found)
-    title = f"the answer after each loop (blue: right)\n{flags.task}, trained to {task.name_of(task.max_difficulty)}"
-    figure.suptitle(title, size=12)
+    trained = f"{flags.task}, trained to {task.name_of(task.max_difficulty)}"
+    figure.suptitle(f"the answer after each loop (blue: right)\n{trained}", size=12)
+    if args.animate:
+        animate(task, found, runs[0] / "think.gif", f"{trained}: the answer (blue: right)")
     write(runs[0], "think", figure, dict(task=flags.task, seeds=[flags.seed], examples=examples))
 
 

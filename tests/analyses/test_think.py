@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image, ImageSequence
 
 from train import load_model
 
@@ -29,3 +30,14 @@ def test_think_shows_as_many_loops_as_asked_for(runs, run):
     run("think", runs / "hops", "--loops", 3)
     lengths = [len(each["right"]) for each in json.loads((runs / "hops/think.json").read_text())["examples"]]
     assert lengths == [3, 3, 3]
+
+
+@pytest.mark.parametrize("name", ("hops", "boards"))
+def test_the_moving_picture_has_a_frame_for_each_loop_and_one_before(runs, run, name):
+    run("think", runs / name, "--loops", 5, "--animate")
+    path = runs / name / "think.gif"
+    with Image.open(path) as picture:
+        frames = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(picture)]
+        assert picture.n_frames == 5 + 1 and picture.width == 637  # 8.5 inches at 75 dots
+    assert len(set(frames)) == 6 and path.stat().st_size < 2_000_000
+    assert sum(a != b for a, b in zip(frames[1], frames[-1])) > 1000  # more than the heading
