@@ -32,6 +32,8 @@ function ask(question) {
     model.tokens = task.tokens(question, world, model.setting);
     model.truth = task.truth(model.tokens, world);
     model.answers = task.answers(model.tokens);
+    offer(model.places.from, [[-1, "every token"], ...model.tokens.map((token, i) => [i, `${i + 1}: ${nameOf(token, world)}`])]);
+    model.from = null; // every token
     model.after = []; // what there is after 0, 1, 2, .. loops
     for (const state of states(model, model.tokens)) {
       model.after.push(look(model, state));
@@ -78,6 +80,7 @@ function drawModel(model) {
   const ran = `${t} loop${t === 1 ? "" : "s"}`, ends = !model.config.tied && t === model.config.loops && now.loops > t;
   note.textContent = early ? `It stopped by itself after ${ran}.` : ends ? "It has no more layers than these." : "";
   said.replaceChildren(...judged(model, t), ` after ${ran}`);
+  model.places.from.value = model.from ?? -1;
   model.width = Math.max(picture.clientWidth, 240);
   picture.innerHTML = (world.task === "sudoku" ? drawBoard(model, t) : "") + drawLoops(model, t);
 }
@@ -99,11 +102,11 @@ function drawLoops(model, t) {
   const isBoard = world.task === "sudoku", left = 54, after = model.after, height = 300;
   const columns = isBoard ? model.answers : (task.order ? task.order(model.tokens, world) : model.tokens.map((_, i) => i));
   const most = Math.min(now.loops, after.length - 1), rowHeight = height / Math.max(now.loops, 12);
-  const narrowest = isBoard ? 5 : 17;
+  const names = model.tokens.map((token) => nameOf(token, world)), longest = Math.max(...names.map((name) => name.length));
+  const narrowest = isBoard ? 5 : longest > 1 ? 17 : 13, wide = longest > 3; // of a column; wide names are turned
   const width = Math.max(narrowest, Math.min(36, (model.width - left - 2) / columns.length));
-  const names = model.tokens.map((token) => nameOf(token, world)), wide = names.some((name) => name.length > 3);
   const x = (column) => left + (column + 0.5) * width;
-  const arcs = isBoard ? 0 : 76, question = isBoard ? 0 : wide ? 50 : 24, nowRow = isBoard ? 0 : 30;
+  const arcs = isBoard ? 0 : 76, question = isBoard ? 16 : wide ? 50 : 24, nowRow = isBoard ? 0 : 30;
   const top = arcs + question + nowRow + 6, parts = [];
   const cell = (column, y, h, loop, faded) => {
     const i = columns[column], prediction = after[loop].prediction[i];
@@ -113,6 +116,7 @@ function drawLoops(model, t) {
       fill="${right ? "#0072b2" : "#e4e4e4"}" ${faded ? 'opacity="0.3"' : ""}/>`;
     return box + (text ? label(x(column), y + h / 2 + 4, nameOf(prediction, world), `fill="${right && !faded ? "#fff" : "#333"}"`) : "");
   };
+  if (isBoard) parts.push(`<text x="${left}" y="12" fill="#666">the blanks, one a column, after each loop</text>`);
   if (!isBoard) {
     parts.push(drawArcs(model, t, columns, x, arcs));
     columns.forEach((i, column) => {
@@ -246,12 +250,16 @@ function button(text, act, more = {}) {
 
 function choice(name, options, act) {
   const select = element("select", { onchange: () => act(select.value) });
-  options.forEach(([value, text]) => select.append(element("option", { value, textContent: text })));
+  offer(select, options);
   return element("label", {}, `${name} `, select);
 }
 
+function offer(select, options) {
+  select.replaceChildren(...options.map(([value, text]) => element("option", { value, textContent: text })));
+}
+
 function buildModel(model) {
-  const said = element("p", { className: "said" }), picture = element("div", { className: "picture" });
+  const said = element("p", { className: "said", ariaLive: "polite" }), picture = element("div", { className: "picture" });
   const note = element("p", { className: "small" }), { config } = model;
   const heading = element("h2", {}, swatch(model), model.name);
   const redraw = (change) => (value) => { change(+value); draw(); };
@@ -259,16 +267,15 @@ function buildModel(model) {
   const numbered = (n) => Array.from({ length: n }, (_, i) => [i, i + 1]);
   chosen.append(choice("arcs of head", numbered(config.n_head), redraw((value) => (model.head = value))));
   if (config.n_core > 1) chosen.append(choice("layer", numbered(config.n_core), redraw((value) => (model.layer = value))));
-  if (world.task !== "sudoku")
-    chosen.append(choice("from", [[-1, "every token"], [-2, "the answer"]], redraw((value) => (model.from = value === -1 ? null : model.answers.at(-1)))));
-  else chosen.append("from the framed cell");
+  const from = choice("from", [], redraw((value) => (model.from = value < 0 ? null : value)));
+  chosen.append(world.task === "sudoku" ? "from the framed cell" : from);
   picture.onclick = ({ target }) => {
     const token = target.dataset?.token;
     if (token === undefined) return;
     model.from = world.task !== "sudoku" && model.from === +token ? null : +token;
     draw();
   };
-  model.places = { said, picture, note };
+  model.places = { said, picture, note, from: from.querySelector("select") };
   return element("section", {}, heading, element("small", { textContent: model.about }), said, picture, chosen, note);
 }
 
@@ -295,7 +302,6 @@ function buildRule(rule) {
 // Read what was typed; what cannot be read is said, and the question before it stays.
 function read(text) {
   const problem = document.getElementById("problem"), explain = document.getElementById("explain");
-  for (const model of models) model.from = null;
   try {
     const question = task.read(text, world);
     problem.textContent = "";

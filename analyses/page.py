@@ -99,7 +99,7 @@ def fill(about):
     page = (HERE / "page.html").read_text(encoding="utf-8")
     for name in ("page_loop.js", "page_tasks.js", "page.js"):
         page = page.replace(f"/* {name} */", (HERE / name).read_text(encoding="utf-8"))
-    return page.replace("/* models */", json.dumps(about).replace("</", "<\\/"))  # no name may end the script
+    return page.replace("/* models */", json.dumps(about).replace("<", "\\u003c"))  # no name may end the script
 
 
 def main(runs, args):
