@@ -135,14 +135,15 @@ class Browser:
         for kind in ("keyDown", "keyUp") * times:
             self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
 
-    def drag(self, selector, share):
+    def drag(self, selector, share, release=True):
         """Drag the handle of a slider to a share of its width, by mouse."""
         x, y, width = self.place(selector)
         left = x - width / 2
         self.ask("Input.dispatchMouseEvent", type="mousePressed", x=left + 5, y=y, button="left", clickCount=1)
         for step in (0.25, 0.5, 0.75, 1):
             self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=left + step * share * width, y=y, button="left")
-        self.ask("Input.dispatchMouseEvent", type="mouseReleased", x=left + share * width, y=y, button="left")
+        if release:
+            self.ask("Input.dispatchMouseEvent", type="mouseReleased", x=left + share * width, y=y, button="left")
 
     def picture(self, path, whole=True):
         data = self.ask("Page.captureScreenshot", captureBeyondViewport=whole, **self.clip(whole))["data"]

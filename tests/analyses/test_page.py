@@ -12,6 +12,7 @@ from helpers import BOARD, STEPS, TEXT_POSITIONS, TINY, build, main, refused, to
 
 from analyses import page
 from chains import Chains, EdgeGPT
+from looped import EXIT_RULES
 from sudoku import Sudoku
 from tasks import IGNORE, Addition, MultiHop
 from train import load_model
@@ -91,7 +92,7 @@ def test_logits_are_those_of_pytorch_in_every_setting(javascript):
         logits = torch.tensor(logits, dtype=torch.double)
         assert logits.shape == double.shape and len(logits) == 5, changes
         assert (logits - single).abs().max() < 1e-4, changes
-        assert (logits - double).abs().max() < 1e-5, changes
+        assert (logits - double).abs().max() < 1e-6, changes
     assert logits.std() > 0.1  # something that could differ
 
 
@@ -101,6 +102,35 @@ def test_a_changed_weight_is_noticed(javascript):
     given["weights"]["core.0.attention.qkv.weight"][7] += 0.1
     found = torch.tensor(javascript(LOGITS, dict(models=[given]))[0][-1])
     assert (found - model(torch.tensor([[1, 2, 3]]), 2).flatten()).abs().max() > 1e-4
+
+
+MEASURES = """({ model, answers }) => {
+  for (const name in model.weights) model.weights[name] = Float64Array.from(model.weights[name]);
+  const found = [];
+  let before = null;
+  for (const { h } of states(model, model.tokens)) {
+    const logits = readout(model, h), V = logits.length / model.tokens.length;
+    const now = { h, logP: model.tokens.map((_, i) => logSoftmax(logits.subarray(i * V, (i + 1) * V))) };
+    const measured = Object.entries(RULES).map(([rule, measure]) => [rule, before && measure(before, now, answers)]);
+    if (before) found.push(Object.fromEntries(measured));
+    before = now;
+    if (found.length === model.loops) return found;
+  }
+}"""
+
+
+@torch.no_grad()
+def test_exit_rules_measure_what_those_of_looped_measure(javascript):
+    model, question, answers = build(reembed=True), tokens(rows=1), [2, 5]
+    found = javascript(MEASURES, dict(model=told(model, question[0].tolist(), 6), answers=answers))
+    mask = torch.isin(torch.arange(question.shape[1]), torch.tensor(answers))[None]
+    states = list(model.states(question, 6))
+    assert len(found) == 6
+    for before, h, measured in zip(states, states[1:], found):
+        for rule, (measure, _) in EXIT_RULES.items():
+            if rule != "fixed":
+                assert measured[rule] == pytest.approx(measure(model, before, h, mask, None).item(), rel=1e-3), rule
+    assert set(measured) == set(EXIT_RULES) - {"fixed"}
 
 
 # ---- the tasks
@@ -205,8 +235,9 @@ def test_a_person_asks_and_drags(runs, run, browser, width, tmp_path):
         right = "right" if answer == task.walk(question)[0, -1] else "wrong"
         return f"{task.name(answer)} {right} after {loops} loop{'s' * (loops > 1)}"
 
+    browser.drag("#loops", 1, release=False)
+    assert shown(browser) == says(model, 20)  # already while it is dragged
     browser.drag("#loops", 1)
-    assert shown(browser) == says(model, 20)
     assert browser.run("document.querySelectorAll('.said')[1].textContent") == says(control, 6)  # it has no more layers
     assert len(browser.run("document.querySelector('#models svg').textContent")) > 60
     browser.press("Home")  # the slider has the focus
