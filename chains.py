@@ -126,7 +126,7 @@ class Chains(Task):
 
     def belongs(self, tokens, split):
         edges = tokens.masked_fill(tokens <= self.names, 0)
-        return in_split(edges.sort(1, descending=True).values, split)  # of the facts, in whatever order
+        return in_split(edges.sort(1, descending=True).values, split, self.salt)  # of the facts, in whatever order
 
     def name(self, token):
         if token == self.names:

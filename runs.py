@@ -49,6 +49,7 @@ class RunFlags:
     scale: Literal["cpu", "gpu"] = "cpu"  # which recipe the defaults come from
     out: str = ""  # the run folder (default runs/TASK)
     seed: int = 0  # of the weights, the data and the loop counts
+    salt: str = ""  # another one has other worlds, splits and questions for every seed, as a course's hidden tests need
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # where to train
     threads: int = 0  # CPU threads (0: PyTorch decides)
     precision: Literal["float32", "bfloat16"] = "float32"  # of the products in training; weights stay float32
@@ -127,7 +128,7 @@ def flag_fields(cls):
     comments = {}
     for parent in reversed(cls.__mro__[:-1]):
         comments.update(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(parent), re.M))
-    hidden = (*FROM_TASK, "seed", "device") if cls is not RunFlags else ()
+    hidden = (*FROM_TASK, "seed", "device", "salt") if cls is not RunFlags else ()
     return [(field, comments.get(field.name, "")) for field in fields(cls) if field.init and field.name not in hidden]
 
 
@@ -252,7 +253,9 @@ def find_device(name):
 def make_task(flags, device="cpu"):
     """The task of a run; ValueError for sizes that cannot work."""
     cls = find_class("task", flags.task)
-    return cls(seed=flags.seed, device=device, **{name: getattr(flags, name) for name in flag_names(cls)})
+    return cls(
+        seed=flags.seed, device=device, salt=flags.salt, **{name: getattr(flags, name) for name in flag_names(cls)}
+    )
 
 
 def make_model(flags, task):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from boards import line_of, read_puzzles
 from checks import load_tensors
-from tasks import IGNORE, SPLITS, TASKS, Batch, Task, in_split, scramble
+from tasks import IGNORE, SPLITS, TASKS, Batch, Task, in_split, salted, scramble
 
 
 @dataclass
@@ -228,17 +228,20 @@ class Sudoku(Task):
     def load_bank(self, folder):
         """{split: {"puzzle", "grid" (N, cells), "difficulty" (N,)}}, from the folder if it is there."""
         puzzles = self.puzzles
-        path = folder / f"sudoku-{self.box}-{puzzles}{'-search' if self.search else ''}-by-kind.pt"
+        salt = f"-{salted(0, self.salt):x}" if self.salt else ""  # the salt itself may be unfit for a file's name
+        path = folder / f"sudoku-{self.box}-{puzzles}{'-search' if self.search else ''}-by-kind{salt}.pt"
         with suppress(Exception):  # whatever a missing, foreign or damaged file raises: make the bank again
             return load_tensors(path)
-        generator = torch.Generator().manual_seed(0)  # the bank is the same for all seeds
+        generator = torch.Generator().manual_seed(salted(0, self.salt))  # the bank is the same for all seeds
         with tqdm(total=self.n**2 + 1, desc=f"making {puzzles} {self.n}x{self.n} puzzles", leave=False) as bar:
             grid = self.fill(puzzles, generator)
             bar.update()
             puzzle = self.dig(grid, generator, bar)
         everything = {"puzzle": puzzle, "grid": grid, "difficulty": self.measure(puzzle)}
         kind = self.relabelled(grid) if self.n == 4 else torch.cat([self.kind(part) for part in grid.split(10_000)])
-        bank = {split: {k: v[in_split(kind, split)] for k, v in everything.items()} for split in SPLITS}
+        bank = {split: {k: v[in_split(kind, split, self.salt)] for k, v in everything.items()} for split in SPLITS}
+        if empty := [split for split, part in bank.items() if not len(part["puzzle"])]:  # there are few kinds of 4x4
+            raise ValueError(f"no {empty[0]} puzzle among {puzzles}: choose another salt, a larger box or more puzzles")
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
         torch.save(bank, unfinished)

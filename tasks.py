@@ -29,10 +29,10 @@ class Batch(NamedTuple):
     difficulty: torch.Tensor  # (B,) int64
 
 
-def tenth(rows):
+def tenth(rows, salt=""):
     """Hash each row of integers (N, T) to 0..9. Zeros do not count: padding with them changes nothing."""
     # of the 12 kinds of 4x4 Sudoku grids, the seed 10 gives each split two or more
-    generator = torch.Generator().manual_seed(10)
+    generator = torch.Generator().manual_seed(salted(10, salt))
     weights = torch.randint(2**62, (rows.shape[1],), generator=generator)
     return (scramble((rows * weights).sum(1)) & 0x7FFFFFFF) % 10  # products and sums wrap around modulo 2**64
 
@@ -43,14 +43,19 @@ def scramble(x):
     return x ^ (x >> 33)
 
 
-def in_split(rows, split):
+def in_split(rows, split, salt=""):
     """(N,) bool: which rows of integers (N, T) belong to the split."""
-    return torch.isin(tenth(rows), torch.tensor(SPLITS[split]))
+    return torch.isin(tenth(rows, salt), torch.tensor(SPLITS[split]))
 
 
 def stream(*names):
     """A seed for the random numbers of one purpose: stream(0, "train", 17). No purpose shifts another's numbers."""
     return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:7], "little")
+
+
+def salted(seed, salt):
+    """A seed as another salt has it: each salt has worlds, splits and questions of its own, that of "" are as ever."""
+    return stream(salt, seed) if salt else seed
 
 
 @dataclass
@@ -64,6 +69,7 @@ class Task:
     _: KW_ONLY
     seed: int = 0  # of the world and of the questions drawn
     device: str = "cpu"  # where a batch is put
+    salt: str = ""  # a course's hidden tests have another: other worlds, splits and questions for every seed
 
     causal = True  # does each position see only what stands before it?
     coordinates = ()  # of boards: (row, column, box) of each cell
@@ -88,7 +94,7 @@ class Task:
 
     def belongs(self, tokens, split):
         """(B,) bool: which of the questions (B, T) belong to the split."""
-        return in_split(tokens, split)
+        return in_split(tokens, split, self.salt)
 
     def mixture(self, generator, size, low, high):
         """The difficulties (B,) of a mixed batch; -1 leaves one to chance."""
@@ -99,7 +105,7 @@ class Task:
         known = dict.fromkeys((*SPLITS, *self.splits, *self.more_splits))
         if split not in known:
             raise ValueError(f"split={split!r} is unknown; choose from {', '.join(known)}")
-        return torch.Generator().manual_seed(stream(self.seed, split, step))
+        return torch.Generator().manual_seed(salted(stream(self.seed, split, step), self.salt))
 
     def batch(self, split, step, size, difficulty=None):
         """
@@ -184,7 +190,7 @@ class MultiHop(Task):
         self.max_difficulty = self.hops
         self.pad = self.entities + self.relations
         self.vocab_size, self.block_size = self.pad + 1, self.hops + 1 + self.pause
-        world = torch.Generator().manual_seed(self.seed)
+        world = torch.Generator().manual_seed(salted(self.seed, self.salt))
         self.facts = torch.stack([torch.randperm(self.entities, generator=world) for _ in range(self.relations)])
 
     def question(self, generator, difficulty):
@@ -215,7 +221,8 @@ class MultiHop(Task):
         return self.walk(tokens).masked_fill(~last, IGNORE)
 
     def belongs(self, tokens, split):
-        return in_split((tokens + 1).masked_fill(tokens == self.pad, 0), split) | (self.measure(tokens) == 1)
+        entities_from_1 = (tokens + 1).masked_fill(tokens == self.pad, 0)  # so that zeros are padding alone
+        return in_split(entities_from_1, split, self.salt) | (self.measure(tokens) == 1)
 
     def show(self, tokens, prediction=None):
         words = [self.name(token) for token in tokens.tolist() if token != self.pad]
@@ -263,7 +270,7 @@ class Composition(MultiHop):
                 f"alone={self.alone} and composed={self.composed} are shares: over 0, at most 1, alone less than 1"
             )
         entities, relations = self.entities, self.relations
-        world = torch.Generator().manual_seed(stream(self.seed, "world"))
+        world = torch.Generator().manual_seed(salted(stream(self.seed, "world"), self.salt))
         self.facts = torch.randint(entities, (relations, entities), generator=world)
         is_alone = torch.rand(relations, entities, generator=world) < self.alone
         start, first, second = torch.cartesian_prod(*map(torch.arange, (entities, relations, relations))).T
@@ -273,7 +280,7 @@ class Composition(MultiHop):
         self.listed = {(split, 1): facts for split in SPLITS}
         self.listed |= {(split, 2): tokens[~parts.any(0) & self.belongs(tokens, split)] for split in SPLITS}
         alone = tokens[parts.all(0)]
-        apart = tenth(alone) % 2 == 1
+        apart = tenth(alone, self.salt) % 2 == 1
         self.listed["alone", 2], self.listed["alone_test", 2] = alone[~apart], alone[apart]
         shown = torch.rand(len(self.listed["train", 2]), generator=world) < self.composed
         self.listed["train", 2] = self.listed["train", 2][shown]
@@ -462,7 +469,7 @@ class Addition(Task):
         return targets
 
     def belongs(self, tokens, split):
-        return in_split(tokens[:, 1:-1], split)  # digits only: leading zeros do not make another question
+        return in_split(tokens[:, 1:-1], split, self.salt)  # digits only: leading zeros do not make another question
 
     def show(self, tokens, prediction=None):
         def number(digits):
