@@ -1,0 +1,237 @@
+"""
+Grade a submission: `python grade.py` in its folder prints the points of each exercise and, for what is not right yet,
+what the usual mistake is; results.json is what Gradescope reads. `--only e1 e2_cost` for some of it.
+
+Each check runs in a process of its own (grader/sandbox.py). In the course's hands (`--hidden`, which build.py makes)
+worlds, seeds and questions are others, recipes are trained by the course's own code, and only the files that are to be
+submitted are taken from the submission.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import torch  # noqa: E402
+from grader import judges, sandbox, table  # noqa: E402
+
+from checks import load_tensors  # noqa: E402
+from tasks import stream  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+LARGEST = 5_000_000  # bytes of a submitted file
+TRAINING_SECONDS = 400  # of E4; it takes 15 on an idle core
+
+
+def fail(message):
+    print(f"grade.py: error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+@dataclass
+class Course:
+    """What a submission is graded with: all in memory, so that no submission can change or read it."""
+
+    salt: str
+    files: dict  # {name: bytes} what students were given
+    known: dict  # {probe: what is right, what is usually wrong}
+    given: bytes  # the trained model of E5, as it goes to the submission
+    reference: dict | None = None  # the solution's files, for the trainings of E4; None: the submission's own are used
+    trained: dict = field(default_factory=dict)  # {flags: accuracy} with the reference, each trained once
+
+
+def read_public():
+    """The course as students have it, in this folder; refused if the grader is not as it was handed out."""
+    try:
+        manifest = json.loads((HERE / "grader" / "manifest.json").read_text())
+        files = {name: (HERE / name).read_bytes() for name in manifest}
+        changed = [name for name, digest in manifest.items() if hashlib.sha256(files[name]).hexdigest() != digest]
+        known, given = load_tensors(HERE / "grader" / "known.pt"), (HERE / "grader" / "given.pt").read_bytes()
+    except (OSError, ValueError) as error:
+        fail(f"this folder is not complete ({' '.join(str(error).split())}): unpack the assignment again")
+    for name in changed:
+        if sandbox.is_ours(name):
+            fail(f"{name} is not as it was handed out: put it back; the course grades with its own")
+        print(f"note: {name} is not as it was handed out; the course grades with its own")
+    files |= {f"grader/{name}": (HERE / "grader" / name).read_bytes() for name in ("manifest.json",)}
+    return Course("", files, known, given)
+
+
+@contextmanager
+def hidden_course(path):
+    """The course from a --hidden file, which is not on the disk while submissions run."""
+    try:
+        content = Path(path).read_bytes()
+        course = Course(**load_tensors(path))
+    except (OSError, ValueError, TypeError) as error:
+        fail(f"{path} is not a file that build.py makes ({' '.join(str(error).split())})")
+    sandbox.keep_memory_to_ourselves()
+    Path(path).unlink()
+    try:
+        yield course
+    finally:
+        Path(path).write_bytes(content)
+
+
+def read_submission(folder):
+    """{name: bytes} of what is taken from a submission, and a note on what is not."""
+    folder = Path(folder)
+    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
+    if len(inside) == 1 and inside[0].is_dir() and inside[0].name != table.EXPERIMENT:
+        folder = inside[0]  # a zip often holds one folder that holds all
+    names = [*table.SUBMITTED, *(f"{table.EXPERIMENT}/{name}" for name in ("experiment.py", "result.json", "page.md"))]
+    found = {}
+    for name in names:
+        path = folder / name
+        if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST:
+            found[name] = path.read_bytes()
+    return found
+
+
+# -----------------------------------------------------------------------------
+
+
+def grade(submission, course, only=(), jobs=1, seconds=None):
+    """[(check, points, message)] of all checks, or of those that `only` names (by exercise or by check)."""
+    checks = [each for each in table.CHECKS if not only or any(each.name.startswith(name) for name in only)]
+    probes = dict.fromkeys(check.probe for check in checks)
+    files = {**course.files, **{name: content for name, content in submission.items() if name in table.SUBMITTED}}
+    with ThreadPoolExecutor(jobs) as pool:
+        asked = {probe: pool.submit(ask, probe, files, submission, course, seconds) for probe in probes}
+        answers = {probe: future.result() for probe, future in asked.items()}
+    graded = []
+    for check in checks:
+        answer, complaint = answers[check.probe]
+        message = complaint or judges.judge(check, answer, course.known.get(check.probe, {}))
+        graded.append((check, 0 if message else check.points, message))
+    return graded
+
+
+def ask(probe, files, submission, course, seconds):
+    """(answer, complaint) of a probe."""
+    seconds = seconds or max((check.seconds for check in table.CHECKS if check.probe == probe), default=0)
+    if not probe:  # E6: nothing is run
+        prefix = f"{table.EXPERIMENT}/"
+        parts = {name.removeprefix(prefix): content for name, content in submission.items() if name.startswith(prefix)}
+        return {name: content.decode(errors="replace") for name, content in parts.items()}, ""
+    if probe == "recipe":
+        return ask_recipe(files, course, seconds)
+    if probe == "rule":
+        return sandbox.run({**files, "given.pt": course.given}, probe, dict(given_file="given.pt"), seconds)
+    return sandbox.run(files, probe, dict(seed=seed_of(course.salt, probe)), seconds)
+
+
+def seed_of(salt, probe):
+    return stream(salt, probe) % 2**31
+
+
+def ask_recipe(files, course, seconds):
+    """The recipe is read in one process and trained in another, where no line of the submission runs (if hidden)."""
+    text, complaint = sandbox.run(files, "recipe", dict(hops=2 * table.HOPS), seconds)
+    if complaint:
+        return None, complaint
+    try:
+        said = json.loads(text)
+        flags = judges.full_flags(said["flags"])
+        problem = judges.wrong_loops(said["loops"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return dict(problem=" ".join(str(error).split())), ""
+    if problem:
+        return dict(problem=problem), ""
+    trained, problem = train_once(flags, files, course)
+    if trained and float(trained["accuracy"][-1].max()) < table.BAR_BEYOND:  # some worlds are hard: one more
+        again, _ = train_once({**flags, "seed": flags["seed"] + 1}, files, course)
+        if again and again["accuracy"][-1].max() > trained["accuracy"][-1].max():
+            trained = again
+    return dict(problem=problem, loops=said["loops"], accuracy=trained and trained["accuracy"]), ""
+
+
+def train_once(flags, files, course):
+    key = json.dumps(flags, sort_keys=True)
+    if key not in course.trained:
+        payload = dict(flags=flags, salt=course.salt, most_loops=table.MOST_LOOPS)
+        ours = {**course.files, **(course.reference or files)}
+        result = sandbox.run(ours, "train_recipe", payload, TRAINING_SECONDS)
+        if course.reference is None:
+            return result
+        course.trained[key] = result
+    return course.trained[key]
+
+
+# -----------------------------------------------------------------------------
+# Say
+
+
+def summary(graded):
+    lines = []
+    for exercise, title in table.EXERCISES.items():
+        rows = [row for row in graded if row[0].exercise == exercise]
+        if rows:
+            points, most = sum(row[1] for row in rows), sum(row[0].points for row in rows)
+            lines.append(f"{exercise} {title}: {points:g} of {most:g}")
+        for check, points, message in rows:
+            lines.append(f"  {points:g}/{check.points:g}  {check.title}")
+            if message:
+                lines.append(f"       {check.name}: {message}")
+    points, most = sum(row[1] for row in graded), sum(row[0].points for row in graded)
+    lines.append(f"{points:g} of {most:g} points")
+    return "\n".join(lines)
+
+
+def as_gradescope(graded, note=""):
+    """The dictionary that Gradescope reads from results.json."""
+    tests = [
+        dict(
+            name=f"{check.exercise} {check.title}", score=points, max_score=check.points,
+            output=message or "right", status="failed" if message else "passed", visibility="visible",
+        )
+        for check, points, message in graded
+    ]  # fmt: skip
+    return dict(score=sum(row[1] for row in graded), output=note, stdout_visibility="hidden", tests=tests)
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.error = fail
+    parser.add_argument("submission", nargs="?", default=str(HERE), help="its folder (default: this one)")
+    parser.add_argument("--only", nargs="+", default=[], help="exercises or checks, such as e1 e2_cost")
+    parser.add_argument("--out", default="results.json", help="(default results.json)")
+    parser.add_argument("--hidden", help="the course's hidden.pt")
+    parser.add_argument("--jobs", type=int, default=1, help="checks at the same time (default 1)")
+    parser.add_argument("--seconds", type=float, help="what each check may take (default 20; E4's training 400)")
+    args = parser.parse_args(argv)
+    args.only = [name.lower() for name in args.only]
+    for name in args.only:
+        if not any(check.name.startswith(name) for check in table.CHECKS):
+            fail(f"{name} is no exercise and no check; choose from {', '.join(check.name for check in table.CHECKS)}")
+    if not Path(args.submission).is_dir():
+        fail(f"{args.submission} is not a folder")
+    if args.jobs < 1 or (args.seconds is not None and not args.seconds > 0):
+        fail("--jobs and --seconds must be more than 0")
+    return args
+
+
+def main(argv=None):
+    args = parse(argv)
+    torch.set_num_threads(1)
+    submission = read_submission(args.submission)
+    if args.hidden:
+        with hidden_course(args.hidden) as course:
+            graded = grade(submission, course, args.only, args.jobs, args.seconds)
+    else:
+        graded = grade(submission, read_public(), args.only, args.jobs, args.seconds)
+    print(summary(graded))
+    try:
+        Path(args.out).write_text(json.dumps(as_gradescope(graded), indent=1))
+    except OSError as error:
+        fail(f"could not write {args.out}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""
+E4: settings that train a model which goes on beyond its training.
+
+FLAGS are settings of train.py (`python train.py --task multihop --help`), on top of those that table.START in
+grader/table.py names; table.MOST has the budget, table.FREE what else is free. Try them yourself before you grade:
+
+    python train.py --task multihop --hops 3 --entities 8 --relations 2 --n_embd 32 --n_head 2 --steps 400 --lr 0.002
+    python analyze.py depth runs/multihop --factor 2 --loops 24
+"""
+
+FLAGS = dict()
+
+
+def loops_for(hops):
+    """How many loops (1 to 24) a question of so many hops (1 to 6) gets at test."""
+    raise NotImplementedError("E4: choose FLAGS, and how many loops a question gets")
