@@ -2,7 +2,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 GROK = $(RUN) train.py --task composition --threads 1 --overwrite
 
-.PHONY: demo phases looped plain untied once inside stability bench tables papers test
+.PHONY: demo phases looped plain untied once inside stability bench tables papers test assignment autograder
 
 demo: .venv/installed
 	$(RUN) train.py --task multihop --control --out runs/demo --overwrite
@@ -38,6 +38,13 @@ tables: .venv/installed
 
 papers: .venv/installed
 	for file in $$(grep -l "^PAPER = Paper(" papers/*.py); do $(RUN) $$file || exit 1; done
+
+assignment: .venv/installed
+	$(RUN) assignment/build.py
+
+autograder: .venv/installed
+	@test -n "$(SALT)" || { echo 'make autograder SALT=..: choose a secret word' >&2; exit 2; }
+	@$(RUN) assignment/build.py --salt "$(SALT)"
 
 test: .venv/installed
 	$(RUN) -m pytest -q

@@ -422,22 +422,20 @@ def rule(name, changes, message):
     return Mistake(name, "exit_rule.py", changes, dict(e5_rule=message))
 
 
-RETURN = "return settle(model, before, h, answer_mask, last)"
+RETURN = "return kl(model, before, h, answer_mask, last)"
+LIMIT = "THRESHOLD = 1e-4"
 E5 += [
-    rule("never", [("THRESHOLD = 0.05", "THRESHOLD = 1e-9")], "does the rule ever fall under the threshold?"),
-    rule("at once", [("THRESHOLD = 0.05", "THRESHOLD = 10.0")], "is the threshold too high?"),
-    rule("too early", [("THRESHOLD = 0.05", "THRESHOLD = 0.5")], "it stops before the walk is over"),
-    rule("too late", [("THRESHOLD = 0.05", "THRESHOLD = 1e-4")], "Is the threshold too low?"),
+    rule("never", [(LIMIT, "THRESHOLD = -1.0")], "does the rule ever fall under the threshold?"),
+    rule("at once", [(LIMIT, "THRESHOLD = 1e9")], "is the threshold too high?"),
+    rule("too early", [(LIMIT, "THRESHOLD = 0.1")], "it stops before the walk is over"),
+    rule(
+        "the whole state",
+        [("import kl", "import settle"), (RETURN, RETURN.replace("kl", "settle")), (LIMIT, "THRESHOLD = 0.05")],
+        "as right, but at most",
+    ),
     rule(
         "the whole batch",
-        [
-            (
-                RETURN,
-                RETURN.replace("return settle", "return 0 * last.clamp(max=0) + settle").replace(
-                    "last)", "last).mean()"
-                ),
-            )
-        ],
+        [(RETURN, f"{RETURN}.mean().expand(len(h))"), (LIMIT, "THRESHOLD = 0.01")],
         "does it measure the batch, not each sequence?",
     ),
     rule("one number", [(RETURN, f"{RETURN}.mean()")], "rule returned a tensor (), not a number for each sequence"),

@@ -6,8 +6,11 @@
 # %%
 import importlib
 
+import exit_rule
+import matplotlib.pyplot as plt
 import torch
 from grade import main as grade
+from grader import probes
 
 import looped
 import tasks
@@ -18,7 +21,7 @@ torch.set_num_threads(1)
 # **The questions.** Follow relations through facts that only the weights can know.
 
 # %%
-task = tasks.MultiHop(hops=3, entities=8, relations=2)
+task = tasks.MultiHop(hops=3, entities=8, relations=3)
 batch = task.batch("train", 0, 5, difficulty=3)
 for tokens, targets in zip(batch.tokens, batch.targets):
     print(task.show(tokens, targets))
@@ -34,6 +37,26 @@ try:
         print(f"after {t} loops:", task.name(int(model.readout(h)[0, 3].argmax())))
 except NotImplementedError as error:
     print(error)
+
+# %% [markdown]
+# **E5.** The picture: your rule at several thresholds, against fixed counts, on the trained model.
+
+# %%
+importlib.reload(exit_rule)
+right = torch.load("grader/known.pt", weights_only=True)["rule"]["right_after"]  # (loops, questions)
+plt.plot(range(1, len(right) + 1), right.float().mean(1), ".-", label="fixed")
+points = []
+try:
+    for exponent in range(-12, 3):
+        exit_rule.THRESHOLD = 10 ** (exponent / 2)
+        loops = probes.rule(importlib.import_module, "grader/given.pt")["loops"]
+        points.append((loops.float().mean(), right.gather(0, loops[None] - 1).float().mean()))
+except NotImplementedError as error:
+    print(error)
+plt.plot(*zip(*points or [((), ())]), "o-", label="your rule")
+plt.xlabel("mean loops")
+plt.ylabel("accuracy")
+plt.legend()
 
 # %% [markdown]
 # **Grade** some of it, as often as you like.

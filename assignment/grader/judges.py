@@ -223,7 +223,7 @@ def e5_rule(answer, known):
         return found + f"every question stops after {loops.min()} loops; {why}"
     if reached < accuracy - table.RULE_LOSS:
         return found + "it stops before the walk is over. Does the threshold fit, and do you look at all positions?"
-    return found + f"as right, but at most {most:.1f} loops are wanted. Is the threshold too low?"
+    return found + f"as right, but at most {most:.1f} loops are wanted: threshold, or what is it that still moves?"
 
 
 # -----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ E4: settings that train a model which goes on beyond its training.
 FLAGS are settings of train.py (`python train.py --task multihop --help`), on top of those that table.START in
 grader/table.py names; table.MOST has the budget, table.FREE what else is free. Try them yourself before you grade:
 
-    python train.py --task multihop --hops 3 --entities 8 --relations 2 --n_embd 32 --n_head 2 --steps 400 --lr 0.002
+    python train.py --task multihop --hops 3 --entities 8 --relations 3 --n_embd 32 --n_head 2 --steps 400 --lr 0.002
     python analyze.py depth runs/multihop --factor 2 --loops 24
 """
 

@@ -1,0 +1,59 @@
+"""One course for all tests: a single training, of a hidden world, whose model E5 of the public folder looks at, too."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "assignment"))
+SALT = "a-secret-of-the-tests"
+
+
+@pytest.fixture(scope="session")
+def solution():
+    import build
+
+    return build.solution_files()
+
+
+@pytest.fixture(scope="session")
+def hidden(solution):
+    """The course as the autograder has it."""
+    import build
+
+    return build.make_course(SALT, build.student_files(), solution)
+
+
+@pytest.fixture(scope="session")
+def public(hidden, solution):
+    """The course as students have it."""
+    import build
+
+    return replace(
+        hidden, salt="", known=build.make_known("", solution) | {"rule": hidden.known["rule"]}, reference=None
+    )
+
+
+@pytest.fixture(scope="session")
+def folders(hidden, public, solution, tmp_path_factory):
+    """What build.py writes."""
+    import build
+
+    out = tmp_path_factory.mktemp("build")
+    build.write_public(out / "assignment", build.student_files(), public)
+    build.write_public(out / "solution", solution, public)
+    build.write_autograder(out / "autograder", hidden)
+    return out
+
+
+@pytest.fixture(scope="session")
+def full(solution):
+    """A submission that is right: E6, for which there is no solution, has the form."""
+    page = "word " * 200
+    found = '{"control": 0.1, "looped": 0.9}'
+    result = f'{{"seeds": [30, 31, 32], "by_seed": [{found}, {found}, {found}], "verdict": "depends: on the test"}}'
+    e6 = {"e6/experiment.py": b"", "e6/result.json": result.encode(), "e6/page.md": page.encode()}
+    names = ("looped.py", "my_task.py", "recipe.py", "exit_rule.py")
+    return {name: solution[name] for name in names} | e6
