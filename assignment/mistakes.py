@@ -310,7 +310,7 @@ E3 = [
     task(
         "the answer is the last token",
         [(MOVE, "places.append(move - 5)")],
-        e3_depth="who looks at token 8 alone is right in 1.00",
+        e3_depth="alone is right in 1.00",
     ),
     task(
         "always the same answer",
