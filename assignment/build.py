@@ -212,7 +212,8 @@ def refuse_hard_worlds(course, solution):
 
 def write_public(folder, files, course):
     """A folder in which `python grade.py` works."""
-    manifest = {name: hashlib.sha256(files[name]).hexdigest() for name in files if name not in table.SUBMITTED}
+    code = [name for name in files if name.endswith(".py") and name not in table.SUBMITTED]
+    manifest = {name: hashlib.sha256(files[name]).hexdigest() for name in code}
     fresh(folder)
     sandbox.write(files, folder)
     (folder / "grader" / "manifest.json").write_text(json.dumps(manifest, indent=1))

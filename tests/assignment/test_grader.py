@@ -23,29 +23,27 @@ def run(folder, *argv):
 
 
 def test_the_untouched_folder_gets_zero_and_no_traceback(folders):
-    done = run(folders / "assignment", "--jobs", 2)
+    """The other checks: test_mistakes.py, in one process."""
+    done = run(folders / "assignment", "--jobs", 2, "--only", "e1_loop", "e3", "e4", "e6")
     assert done.returncode == 0 and not done.stderr and "Traceback" not in done.stdout, done.stderr
-    assert done.stdout.endswith("0 of 80 points\n") and done.stdout.count("not written yet (E") == 15
+    assert done.stdout.endswith("\n0 of 40 points\n") and done.stdout.count("not written yet (E") == 8, done.stdout
     results = json.loads((folders / "assignment" / "results.json").read_text())
-    assert results["score"] == 0 and len(results["tests"]) == len(table.CHECKS)
+    assert results["score"] == 0 and len(results["tests"]) == 9
     assert all(test["score"] == 0 and test["max_score"] > 0 and test["output"] for test in results["tests"])
 
 
 def test_the_solution_in_the_students_folder(folders):
-    done = run(folders / "solution", "--jobs", 2, "--only", "e1_loop", "e2", "e3", "e5")
-    assert done.stdout.endswith("50 of 50 points\n"), done.stdout + done.stderr
+    done = run(folders / "solution", "--jobs", 2, "--only", "e1_loop", "e3", "e5_rule")
+    assert done.stdout.endswith("\n25 of 25 points\n"), done.stdout + done.stderr
 
 
-def test_a_recipe_is_trained_with_the_students_own_code(folders, tmp_path):
-    from build import student_files
-
+def test_a_recipe_is_trained_with_the_students_own_code(folders, full, tmp_path):
     submission = tmp_path / "mine"
-    sandbox.write({"recipe.py": b"FLAGS = dict(steps=2)\ndef loops_for(hops):\n    return 3\n"}, submission)
-    done = run(folders / "solution", submission, "--only", "e4", "--out", tmp_path / "results.json")
-    assert "3 of 15 points" in done.stdout and "did the loss come down" in done.stdout, done.stdout
-    sandbox.write({"looped.py": student_files()["looped.py"]}, submission)
-    done = run(folders / "solution", submission, "--only", "e4_recipe", "--out", tmp_path / "results.json")
-    assert "not written yet (E" in done.stdout, done.stdout
+    recipe = b"FLAGS = dict(steps=2)\ndef loops_for(hops):\n    return 3\n"
+    broken = full["looped.py"].replace(b"def think(self", b"def think_not(self")
+    sandbox.write({"recipe.py": recipe, "looped.py": broken}, submission)
+    done = run(folders / "assignment", submission, "--only", "e4", "--out", tmp_path / "results.json")
+    assert "0 of 15 points" in done.stdout and "no attribute 'think'" in done.stdout, done.stdout
 
 
 BAD = {
@@ -93,8 +91,6 @@ for top in ({folder!r}, "..", "."):
     for path in Path(top).rglob("*"):
         if path.is_file():
             seen.append(path.read_bytes())
-import gc, sys
-seen += [str(each).encode() for each in gc.get_objects() if isinstance(each, dict) and "salt" in str(each)[:10**4]]
 raise ValueError(f"read {{len(seen)}} things, salt seen: {{any(SALT in each for each in seen)}}")
 """
 

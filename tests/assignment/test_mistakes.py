@@ -41,6 +41,15 @@ def test_the_solution_gets_all_points(here, hidden, full):
     assert len(graded) == len(table.CHECKS)
 
 
+def test_the_untouched_folder_gets_nothing(here, hidden):
+    graded = grade.grade(build.student_files(), hidden)
+    for check, points, message in graded:
+        unwritten = (
+            "e6/experiment.py is missing" if check.exercise == "E6" else f"NotImplementedError: {check.exercise}: "
+        )
+        assert points == 0 and message.startswith(unwritten), f"{check.name}: {message}"
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake.file} {mistake.name}")
 def test_a_mistake_costs_what_it_should(mistake, here, hidden, full):
     submission = full | {mistake.file: apply(mistake, full[mistake.file].decode()).encode()}
@@ -94,7 +103,7 @@ def test_trained_hops_alone_point_at_what_attention_sees():
 
 
 @pytest.mark.parametrize("check", table.CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("answer", [None, {}, {"x": 1}, 7, dict(loops="a", problem="", batches={"a": {}}, splits={})])
+@pytest.mark.parametrize("answer", [None, {}, {"x": 1}, 7, dict(loops="a", batches={"a": {}}, splits={})])
 def test_whatever_a_submission_answers_gets_a_line(check, answer, hidden):
     message = judges.judge(check, answer, hidden.known.get(check.probe, {}))
     assert message and "\n" not in message
