@@ -24,17 +24,17 @@ def run(folder, *argv):
 
 def test_the_untouched_folder_gets_zero_and_no_traceback(folders):
     """The other checks: test_mistakes.py, in one process."""
-    done = run(folders / "assignment", "--jobs", 2, "--only", "e1_loop", "e3", "e4", "e6")
+    done = run(folders / "assignment", "--jobs", 2, "--only", "e1_loop", "e4", "e6")
     assert done.returncode == 0 and not done.stderr and "Traceback" not in done.stdout, done.stderr
-    assert done.stdout.endswith("\n0 of 40 points\n") and done.stdout.count("not written yet (E") == 8, done.stdout
+    assert done.stdout.endswith("\n0 of 25 points\n") and done.stdout.count("not written yet (E") == 4, done.stdout
     results = json.loads((folders / "assignment" / "results.json").read_text())
-    assert results["score"] == 0 and len(results["tests"]) == 9
+    assert results["score"] == 0 and len(results["tests"]) == 5
     assert all(test["score"] == 0 and test["max_score"] > 0 and test["output"] for test in results["tests"])
 
 
 def test_the_solution_in_the_students_folder(folders):
-    done = run(folders / "solution", "--jobs", 2, "--only", "e1_loop", "e3", "e5_rule")
-    assert done.stdout.endswith("\n25 of 25 points\n"), done.stdout + done.stderr
+    done = run(folders / "solution", "--jobs", 2, "--only", "e1_loop", "e5_rule")
+    assert done.stdout.endswith("\n10 of 10 points\n"), done.stdout + done.stderr
 
 
 def test_a_recipe_is_trained_with_the_students_own_code(folders, full, tmp_path):
@@ -49,10 +49,8 @@ def test_a_recipe_is_trained_with_the_students_own_code(folders, full, tmp_path)
 BAD = {
     "loops for ever": ("while True: pass", "did not end within 4 seconds: does a loop never stop?"),
     "leaves": ("import os; os._exit(0)", "ended the program with code 0 before it had answered"),
-    "exits": ("raise SystemExit(3)", "ended the program with code 3 before it had answered"),
     "prints a gigabyte": ("while True: print('x' * 10**6)", "printed more than a megabyte"),
     "imports what is not there": ("import no_such_thing", "No module named 'no_such_thing' (looped.py, line 1)"),
-    "is no Python": ("def (", "SyntaxError: invalid syntax"),
     "edits the grader": (
         "open('grader/judges.py', 'w').write('def judge(*_): return 0')",
         "the submission changed grader/judges.py while it ran",
@@ -155,7 +153,7 @@ def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
     """A folder, a zip and a broken zip; checks that take a process are left out here."""
     import shutil
 
-    few = [check for check in table.CHECKS if check.name in ("e3_pure", "e3_splits", "e6_form")]
+    few = [check for check in table.CHECKS if check.name in ("e4_recipe", "e6_form")]
     monkeypatch.setattr(table, "CHECKS", few)
     submissions = tmp_path / "submissions"
     sandbox.write(full, submissions / "ada")
@@ -167,7 +165,7 @@ def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
     argv = [str(submissions), "--hidden", str(folders / "autograder" / "hidden.pt")]
     grade_all.main(argv)
     rows = list(csv.DictReader(open("grades.csv")))
-    assert [(row["submission"], float(row["points"])) for row in rows] == [("ada", 12), ("bob.zip", 7), ("eve.zip", 0)]
+    assert [(row["submission"], float(row["points"])) for row in rows] == [("ada", 8), ("bob.zip", 3), ("eve.zip", 0)]
     assert "page.md has 1 words" in Path("submissions-results", "bob.txt").read_text()
     assert "eve.zip cannot be read" in Path("submissions-results", "eve.txt").read_text()
     monkeypatch.setattr(grade, "grade", None)  # a second call grades nothing again

@@ -69,13 +69,12 @@ def another_looped():
 
 
 @pytest.mark.parametrize("check", [each for each in table.CHECKS if each.snapshot], ids=lambda check: check.name)
-@pytest.mark.parametrize("salt", ["", "2031"])
-def test_another_looped(check, salt, solution):
-    known = build.make_known(salt, solution)[check.probe]
-    answer = getattr(probes, check.probe)(
-        build.loader({"looped.py": another_looped()}), grade.seed_of(salt, check.probe)
-    )
-    assert judges.judge(check, answer, known) == ""
+@pytest.mark.parametrize("name", ["public", "hidden"])
+def test_another_looped(check, name, request):
+    course = request.getfixturevalue(name)
+    seed = grade.seed_of(course.salt, check.probe)
+    answer = getattr(probes, check.probe)(build.loader({"looped.py": another_looped()}), seed)
+    assert judges.judge(check, answer, course.known[check.probe]) == ""
 
 
 TASKS = {"parity": PARITY.replace("bits: int = 6", "bits: int = 10")}  # of 6 bits there are too few questions
