@@ -4,6 +4,7 @@
 const page = JSON.parse(document.getElementById("data").textContent);
 const { world } = page, task = TASKS[world.task];
 const COLORS = ["#0072b2", "#e69f00", "#009e73", "#666666"], DASHES = ["", "7 3", "2 3", "9 3 2 3"]; // of the models
+const PRESSED = { fill: "transparent", style: "cursor:pointer" }; // what lies over a token, to be pressed
 const ABOUT_RULES = {
   settle: "settle: how far a loop moves the state",
   kl: "kl: how far it moves the answer (nats)",
@@ -32,7 +33,8 @@ function ask(question) {
     model.tokens = task.tokens(question, world, model.setting);
     model.truth = task.truth(model.tokens, world);
     model.answers = task.answers(model.tokens);
-    offer(model.places.from, [[-1, "every token"], ...model.tokens.map((token, i) => [i, `${i + 1}: ${nameOf(token, world)}`])]);
+    const tokens = model.tokens.map((token, i) => [i, `${i + 1}: ${nameOf(token, world)}`]);
+    offer(model.places.from, [[-1, "every token"], ...tokens]);
     model.from = null; // every token
     model.after = []; // what there is after 0, 1, 2, .. loops
     for (const state of states(model, model.tokens)) {
@@ -94,58 +96,82 @@ function judged(model, t) {
   return [chip, right ? " right" : text ? " wrong" : " right"];
 }
 
-const label = (x, y, text, more = "") => `<text x="${x}" y="${y}" text-anchor="middle" ${more}>${escaped(text)}</text>`;
-const escaped = (text) => String(text).replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
+// SVG as text, which is quicker to make anew at every step of a drag than elements: tag("path", {d, strokeWidth: 2}).
+function tag(name, attributes, inside = "") {
+  const given = Object.entries(attributes).filter(([, value]) => value !== undefined);
+  const hyphened = (key) => key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+  return `<${name}${given.map(([key, value]) => ` ${hyphened(key)}="${value}"`).join("")}>${inside}</${name}>`;
+}
+
+function label(x, y, text, more = {}) {
+  return tag("text", { x, y, textAnchor: "middle", ...more }, escaped(text));
+}
+
+function escaped(text) {
+  return String(text).replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+function drawing(width, height, what, parts) {
+  return tag("svg", { width, height, role: "img", ariaLabel: what }, parts.join(""));
+}
 
 // A column for each token: arcs, the token, the answer by now, and a row for each loop so far.
 function drawLoops(model, t) {
-  const isBoard = world.task === "sudoku", left = 54, after = model.after, height = 300;
-  const columns = isBoard ? model.answers : (task.order ? task.order(model.tokens, world) : model.tokens.map((_, i) => i));
-  const most = Math.min(now.loops, after.length - 1), rowHeight = height / Math.max(now.loops, 12);
-  const names = model.tokens.map((token) => nameOf(token, world)), longest = Math.max(...names.map((name) => name.length));
-  const narrowest = isBoard ? 5 : longest > 1 ? 17 : 13, wide = longest > 3; // of a column; wide names are turned
-  const width = Math.max(narrowest, Math.min(36, (model.width - left - 2) / columns.length));
-  const x = (column) => left + (column + 0.5) * width;
-  const arcs = isBoard ? 0 : 76, question = isBoard ? 16 : wide ? 50 : 24, nowRow = isBoard ? 0 : 30;
-  const top = arcs + question + nowRow + 6, parts = [];
-  const cell = (column, y, h, loop, faded) => {
-    const i = columns[column], prediction = after[loop].prediction[i];
-    if (model.truth[i] === null) return "";
-    const right = prediction === model.truth[i], text = Math.min(h, width) >= 13 && !isBoard;
-    const box = `<rect x="${x(column) - width / 2}" y="${y}" width="${width - 1}" height="${Math.max(h - 1, 1)}"
-      fill="${right ? "#0072b2" : "#e4e4e4"}" ${faded ? 'opacity="0.3"' : ""}/>`;
-    return box + (text ? label(x(column), y + h / 2 + 4, nameOf(prediction, world), `fill="${right && !faded ? "#fff" : "#333"}"`) : "");
+  const { after } = model, isBoard = world.task === "sudoku", parts = [];
+  const inOrder = task.order ? task.order(model.tokens, world) : model.tokens.map((_, i) => i);
+  const columns = isBoard ? model.answers : inOrder, names = model.tokens.map((token) => nameOf(token, world));
+  const longest = Math.max(...names.map((name) => name.length)), turned = longest > 3; // long names are turned
+  const narrowest = isBoard ? 5 : turned ? 17 : Math.max(13, 3 + 7 * longest);
+  const left = 54, width = Math.max(narrowest, Math.min(36, (model.width - left - 2) / columns.length));
+  const arcs = isBoard ? 0 : 76, question = arcs + (isBoard ? 16 : turned ? 50 : 24);
+  const top = question + (isBoard ? 6 : 36);
+  const most = Math.min(now.loops, after.length - 1), height = 300, rowHeight = height / Math.max(now.loops, 12);
+  const x = (column) => left + (column + 0.5) * width, y = (loop) => top + (loop - 1) * rowHeight;
+
+  const drawCell = (column, y, height, loop, faded) => {
+    const i = columns[column], prediction = after[loop].prediction[i], right = prediction === model.truth[i];
+    if (model.truth[i] === null) return;
+    const box = { x: x(column) - width / 2, y, width: width - 1, height: Math.max(height - 1, 1) };
+    parts.push(tag("rect", { ...box, fill: right ? "#0072b2" : "#e4e4e4", opacity: faded ? 0.3 : undefined }));
+    if (isBoard || Math.min(height, width) < 13) return; // too small for a name
+    const fill = right && !faded ? "#fff" : "#333";
+    parts.push(label(x(column), y + height / 2 + 4, nameOf(prediction, world), { fill }));
   };
-  if (isBoard) parts.push(`<text x="${left}" y="12" fill="#666">the blanks, one a column, after each loop</text>`);
-  if (!isBoard) {
+
+  if (isBoard) parts.push(tag("text", { x: left, y: 12, fill: "#666" }, "the blanks, one a column, after each loop"));
+  else {
     parts.push(drawArcs(model, t, columns, x, arcs));
+    parts.push(tag("text", { x: 0, y: question - 8 }, "question"));
+    parts.push(tag("text", { x: 0, y: question + 18, fontWeight: 700 }, `loop ${t}`));
     columns.forEach((i, column) => {
-      const y = arcs + question - 8, turned = wide ? `transform="rotate(-90 ${x(column) + 4} ${y})" style="text-anchor:start"` : "";
-      parts.push(label(x(column) + (wide ? 4 : 0), y, names[i], `font-weight="700" ${turned}`));
-      parts.push(cell(column, arcs + question, 26, t, false));
+      const at = x(column) + (turned ? 4 : 0);
+      const turn = { transform: `rotate(-90 ${at} ${question - 8})`, textAnchor: "start" };
+      parts.push(label(at, question - 8, names[i], { fontWeight: 700, ...(turned ? turn : {}) }));
+      drawCell(column, question, 26, t, false);
     });
-    parts.push(`<text x="0" y="${arcs + question - 8}">question</text>`);
-    parts.push(`<text x="0" y="${arcs + question + 18}" font-weight="700">loop ${t}</text>`);
   }
+  const every = Math.ceil(14 / rowHeight); // how many rows a number takes
   for (let loop = 1; loop <= most; loop++) {
-    const y = top + (loop - 1) * rowHeight, every = Math.ceil(14 / rowHeight);
-    if ((loop % every === 0 && Math.abs(loop - t) >= every) || loop === t)
-      parts.push(`<text x="${left - 6}" y="${y + rowHeight / 2 + 4}" text-anchor="end" ${loop === t ? 'font-weight="700"' : 'fill="#666"'}>${loop}</text>`);
-    columns.forEach((_, column) => parts.push(cell(column, y, rowHeight, loop, loop > t)));
+    const style = loop === t ? { fontWeight: 700 } : { fill: "#666" };
+    if (loop === t || (loop % every === 0 && Math.abs(loop - t) >= every))
+      parts.push(label(left - 6, y(loop) + rowHeight / 2 + 4, loop, { ...style, textAnchor: "end" }));
+    columns.forEach((_, column) => drawCell(column, y(loop), rowHeight, loop, loop > t));
   }
-  const total = left + width * columns.length + 2, y = top + (t - 1) * rowHeight - 1;
-  parts.push(`<rect x="${left - 1}" y="${y}" width="${width * columns.length + 1}" height="${rowHeight + 1}" fill="none" stroke="#111" stroke-width="1.5"/>`);
+  const frame = { x: left - 1, y: y(t) - 1, width: width * columns.length + 1, height: rowHeight + 1 };
+  parts.push(tag("rect", { ...frame, fill: "none", stroke: "#111", strokeWidth: 1.5 }));
   if (!isBoard)
-    columns.forEach((i, column) => parts.push(`<rect data-token="${i}" x="${x(column) - width / 2}" y="0" width="${width}" height="${top}"
-      fill="transparent" style="cursor:pointer"><title>where ${escaped(names[i])} looks</title></rect>`));
+    columns.forEach((i, column) => {
+      const place = { x: x(column) - width / 2, y: 0, width, height: top };
+      const title = tag("title", {}, `where ${escaped(names[i])} looks`);
+      parts.push(tag("rect", { ...place, ...PRESSED, dataToken: i }, title));
+    });
   const what = `after each of ${most} loops, the answer at each of ${columns.length} places: blue is right`;
-  return `<svg width="${total}" height="${top + height + 4}" role="img" aria-label="${what}">${parts.join("")}</svg>`;
+  return drawing(left + width * columns.length + 2, top + height + 4, what, parts);
 }
 
 // Where the chosen head of the chosen layer looks in loop t: an arc from who looks to whom, as dark as the weight.
 function drawArcs(model, t, columns, x, height) {
-  const T = model.tokens.length, looks = model.after[t].attention[model.layer], parts = [], arcs = [];
-  const column = [];
+  const T = model.tokens.length, looks = model.after[t].attention[model.layer], arcs = [], column = [];
   columns.forEach((i, at) => (column[i] = at));
   for (let i = 0; i < T; i++)
     for (let j = 0; j < T; j++) {
@@ -153,44 +179,48 @@ function drawArcs(model, t, columns, x, height) {
       if (shown && weight > 0.04) arcs.push({ i, j, weight, far: Math.abs(column[i] - column[j]) });
     }
   const farthest = Math.max(4, ...arcs.map((arc) => arc.far));
-  for (const { i, j, weight, far } of arcs) {
+  const parts = arcs.map(({ i, j, weight, far }) => {
     const a = x(column[i]), b = x(column[j]), up = height - 1.25 * (height - 8) * Math.sqrt(far / farthest);
-    const line = `fill="none" stroke="#111" stroke-opacity="${weight.toFixed(2)}" stroke-width="${(0.8 + 2 * weight).toFixed(1)}"`;
-    if (i === j) parts.push(`<circle cx="${a}" cy="${height - 5}" r="4" ${line}/>`);
-    else parts.push(`<path d="M${a} ${height} C${a} ${up} ${b} ${up} ${b} ${height}" ${line}/>`);
-  }
-  if (model.from !== null)
-    parts.push(`<path d="M${x(column[model.from]) - 5} ${height + 4} h10" stroke="#e69f00" stroke-width="4"/>`);
-  return parts.join("");
+    const dark = { strokeOpacity: weight.toFixed(2), strokeWidth: (0.8 + 2 * weight).toFixed(1) };
+    const line = { fill: "none", stroke: "#111", ...dark };
+    if (i === j) return tag("circle", { cx: a, cy: height - 5, r: 4, ...line });
+    return tag("path", { d: `M${a} ${height} C${a} ${up} ${b} ${up} ${b} ${height}`, ...line });
+  });
+  const mark = model.from === null ? [] : [`M${x(column[model.from]) - 5} ${height + 4} h10`];
+  return [...parts, ...mark.map((d) => tag("path", { d, stroke: "#e69f00", strokeWidth: 4 }))].join("");
 }
 
-// The board after t loops, and where the chosen cell looks.
+// The board after t loops, and where the chosen cell looks: arcs, and orange cells.
 function drawBoard(model, t) {
-  const { n, box } = world, size = Math.min(44, (model.width - 4) / n), { prediction, attention } = model.after[t];
-  const at = (i) => [2 + ((i % n) + 0.5) * size, 2 + (Math.floor(i / n) + 0.5) * size], parts = [];
-  const T = n * n, from = Math.min(model.from ?? now.cell, T - 1), looks = attention[model.layer];
-  for (let i = 0; i < T; i++) {
-    const [x, y] = at(i), given = model.tokens[i], weight = looks[(model.head * T + from) * T + i];
-    const color = given ? "#111" : prediction[i] === model.truth[i] ? "#0072b2" : "#b35900";
-    const style = `font-size="${size / 2}" style="font-size:${size / 2}px" fill="${color}" ${given ? 'font-weight="700"' : ""}`;
-    parts.push(`<rect x="${x - size / 2}" y="${y - size / 2}" width="${size}" height="${size}" fill="#e69f00" fill-opacity="${(0.75 * weight).toFixed(2)}"/>`);
-    parts.push(label(x, y + size / 6, given || prediction[i], style));
-    if (!given && prediction[i] !== model.truth[i]) parts.push(`<path d="M${x - size / 4} ${y + size / 3.2} h${size / 2}" stroke="#b35900"/>`);
-    parts.push(`<rect data-token="${i}" x="${x - size / 2}" y="${y - size / 2}" width="${size}" height="${size}" fill="transparent" style="cursor:pointer"/>`);
-  }
+  const { n, box } = world, T = n * n, size = Math.min(44, (model.width - 4) / n), half = size / 2, parts = [];
+  const { prediction, attention } = model.after[t], from = model.from ?? now.cell;
+  const looks = attention[model.layer].subarray((model.head * T + from) * T, (model.head * T + from + 1) * T);
+  const at = (i) => [2 + (i % n) * size + half, 2 + Math.floor(i / n) * size + half]; // the middle of a cell
+  const square = (x, y, side = size) => ({ x: x - side / 2, y: y - side / 2, width: side, height: side });
+  const overlays = [], [x, y] = at(from);
+  model.tokens.forEach((given, i) => {
+    const [a, b] = at(i), weight = looks[i], wrong = !given && prediction[i] !== model.truth[i];
+    const color = given ? "#111" : wrong ? "#b35900" : "#0072b2", bend = 0.18 * Math.hypot(a - x, b - y);
+    const style = { fill: color, fontWeight: given ? 700 : undefined, style: `font-size:${half}px` };
+    parts.push(tag("rect", { ...square(a, b), fill: "#e69f00", fillOpacity: (0.75 * weight).toFixed(2) }));
+    parts.push(label(a, b + size / 6, given || prediction[i], style));
+    if (wrong) parts.push(tag("path", { d: `M${a - size / 4} ${b + size / 3.2} h${half}`, stroke: color }));
+    const d = `M${x} ${y} Q${(x + a) / 2 + bend} ${(y + b) / 2 - bend} ${a} ${b}`;
+    const dark = { strokeWidth: 1.5, strokeOpacity: Math.min(1, 0.15 + weight).toFixed(2) };
+    if (weight > 0.04 && i !== from) overlays.push(tag("path", { d, fill: "none", stroke: "#111", ...dark }));
+  });
   for (let i = 0; i <= n; i++) {
-    const line = (each) => `stroke="#111" stroke-width="${i % each ? 0.4 : 2}"`, end = 2 + n * size, at = 2 + i * size;
-    parts.push(`<path d="M2 ${at} H${end}" ${line(box[0])}/><path d="M${at} 2 V${end}" ${line(box[1])}/>`);
+    const end = 2 + n * size, place = 2 + i * size;
+    const thick = (each) => ({ stroke: "#111", strokeWidth: i % each ? 0.4 : 2 });
+    parts.push(tag("path", { d: `M2 ${place} H${end}`, ...thick(box[0]) }));
+    parts.push(tag("path", { d: `M${place} 2 V${end}`, ...thick(box[1]) }));
   }
-  const [x, y] = at(from); // the middle of the chosen cell
-  for (let i = 0; i < T; i++) {
-    const [a, b] = at(i), weight = looks[(model.head * T + from) * T + i], bend = 0.18 * Math.hypot(a - x, b - y);
-    if (weight > 0.04 && i !== from)
-      parts.push(`<path d="M${x} ${y} Q${(x + a) / 2 + bend} ${(y + b) / 2 - bend} ${a} ${b}" fill="none" stroke="#111" stroke-width="1.5" stroke-opacity="${Math.min(1, 0.15 + weight).toFixed(2)}" pointer-events="none"/>`);
-  }
-  parts.push(`<rect x="${x - size / 2 + 2}" y="${y - size / 2 + 2}" width="${size - 4}" height="${size - 4}" fill="none" stroke="#111" stroke-width="2" stroke-dasharray="3 2"/>`);
+  parts.push(...overlays);
+  const dashed = { fill: "none", stroke: "#111", strokeWidth: 2, strokeDasharray: "3 2" };
+  parts.push(tag("rect", { ...square(x, y, size - 4), ...dashed }));
+  model.tokens.forEach((_, i) => parts.push(tag("rect", { ...square(...at(i)), ...PRESSED, dataToken: i })));
   const what = `the board after loop ${t}; blue digits are right, underlined ones wrong`;
-  return `<svg width="${4 + n * size}" height="${10 + n * size}" role="img" aria-label="${what}">${parts.join("")}</svg>`;
+  return drawing(4 + n * size, 10 + n * size, what, parts);
 }
 
 // A curve of what each rule measures, and where it would stop each model.
@@ -199,7 +229,8 @@ function drawRules() {
     const { picture, list } = now.places[rule];
     if (rule !== "fixed") picture.innerHTML = drawCurve(rule, picture.clientWidth);
     const lines = models.map((model) => {
-      const { loop, early } = stop(model, rule, now.loops), text = rule === "fixed" || early ? `stops after loop ${loop}: ` : `still going at loop ${loop}: `;
+      const { loop, early } = stop(model, rule, now.loops), stops = early || rule === "fixed";
+      const text = stops ? `stops after loop ${loop}: ` : `still going at loop ${loop}: `;
       return element("li", {}, swatch(model), text, ...judged(model, loop));
     });
     list.replaceChildren(...lines);
@@ -207,25 +238,30 @@ function drawRules() {
 }
 
 function drawCurve(rule, width) {
-  const left = 50, right = 8, height = 120, floor = 1e-5, last = Math.max(...models.map((model) => model.after.length - 1));
+  const left = 50, right = width - 8, height = 120, floor = 1e-5, parts = []; // what is less is drawn as 0
+  const last = Math.max(...models.map((model) => model.after.length - 1)), threshold = now.thresholds[rule];
   const values = models.map((model) => model.after.slice(1).map((each) => Math.max(each[rule], floor)));
-  const high = Math.log10(Math.max(1, ...values.flat(), now.thresholds[rule])), low = Math.log10(floor);
-  const x = (t) => left + ((width - left - right) * (t - 1)) / Math.max(last - 1, 1);
+  const high = Math.log10(Math.max(1, threshold, ...values.flat())), low = Math.log10(floor);
+  const x = (t) => left + ((right - left) * (t - 1)) / Math.max(last - 1, 1);
   const y = (value) => 6 + (height * (high - Math.log10(Math.max(value, floor)))) / (high - low);
-  const parts = [];
-  for (let power = -5; power <= high; power += power === -5 ? 1 : 2)
-    parts.push(`<path d="M${left} ${y(10 ** power)} H${width - right}" stroke="#e4e4e4"/><text x="${left - 5}" y="${y(10 ** power) + 4}" text-anchor="end" fill="#666">${power === 0 ? 1 : power === -5 ? "0" : 10 ** power}</text>`);
-  for (const t of [1, ...[8, 16, 24, 32, 48, 64, 96].filter((t) => t <= last)]) parts.push(label(x(t), height + 22, t, 'fill="#666"'));
-  parts.push(`<path d="M${x(Math.min(now.loops, last))} 6 V${height + 6}" stroke="#111" stroke-width="0.8"/>`);
-  parts.push(`<path d="M${left} ${y(now.thresholds[rule])} H${width - right}" stroke="#111" stroke-dasharray="4 3"/>`);
+  for (const power of [-5, -4, -2, 0, 2].filter((power) => power <= high)) {
+    const at = y(10 ** power), style = { textAnchor: "end", fill: "#666" };
+    parts.push(tag("path", { d: `M${left} ${at} H${right}`, stroke: "#e4e4e4" }));
+    parts.push(label(left - 5, at + 4, power === -5 ? 0 : 10 ** power, style));
+  }
+  for (const t of [1, 8, 16, 24, 32, 48, 64, 96].filter((t) => t <= last))
+    parts.push(label(x(t), height + 22, t, { fill: "#666" }));
+  parts.push(tag("path", { d: `M${x(Math.min(now.loops, last))} 6 V${height + 6}`, stroke: "#111", strokeWidth: 0.8 }));
+  parts.push(tag("path", { d: `M${left} ${y(threshold)} H${right}`, stroke: "#111", strokeDasharray: "4 3" }));
   models.forEach((model, m) => {
+    const line = { stroke: COLORS[m % 4], strokeWidth: 2, strokeDasharray: DASHES[m % 4] };
     const points = values[m].map((value, i) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
-    parts.push(`<polyline points="${points}" fill="none" stroke="${COLORS[m % 4]}" stroke-width="2" stroke-dasharray="${DASHES[m % 4]}"/>`);
+    parts.push(tag("polyline", { points, fill: "none", ...line }));
     const { loop, early } = stop(model, rule, now.loops);
-    if (early) parts.push(`<circle cx="${x(loop)}" cy="${y(model.after[loop][rule])}" r="4.5" fill="#fff" stroke="${COLORS[m % 4]}" stroke-width="2.5"/>`);
+    const dot = { cx: x(loop), cy: y(model.after[loop][rule]), r: 4.5, fill: "#fff" };
+    if (early) parts.push(tag("circle", { ...dot, ...line, strokeDasharray: "" }));
   });
-  const what = `${rule} over loops, with a dashed threshold; circles where it stops`;
-  return `<svg width="${width}" height="${height + 28}" role="img" aria-label="${what}">${parts.join("")}</svg>`;
+  return drawing(width, height + 28, `${rule} over loops, with a dashed threshold; circles where it stops`, parts);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -259,14 +295,16 @@ function offer(select, options) {
 }
 
 function buildModel(model) {
-  const said = element("p", { className: "said", ariaLive: "polite" }), picture = element("div", { className: "picture" });
+  const said = element("p", { className: "said", ariaLive: "polite" });
+  const picture = element("div", { className: "picture" });
   const note = element("p", { className: "small" }), { config } = model;
   const heading = element("h2", {}, swatch(model), model.name);
   const redraw = (change) => (value) => { change(+value); draw(); };
   const chosen = element("div", { className: "row small" });
   const numbered = (n) => Array.from({ length: n }, (_, i) => [i, i + 1]);
   chosen.append(choice("arcs of head", numbered(config.n_head), redraw((value) => (model.head = value))));
-  if (config.n_core > 1) chosen.append(choice("layer", numbered(config.n_core), redraw((value) => (model.layer = value))));
+  const layers = choice("layer", numbered(config.n_core), redraw((value) => (model.layer = value)));
+  if (config.n_core > 1) chosen.append(layers);
   const from = choice("from", [], redraw((value) => (model.from = value < 0 ? null : value)));
   chosen.append(world.task === "sudoku" ? "from the framed cell" : from);
   picture.onclick = ({ target }) => {
@@ -282,10 +320,12 @@ function buildModel(model) {
 function buildRule(rule) {
   const radio = element("input", { type: "radio", name: "rule", value: rule, checked: rule === now.rule });
   radio.onchange = () => { now.rule = rule; draw(); };
-  const picture = element("div"), list = element("ul"), made = element("div", {}, element("label", {}, radio, ABOUT_RULES[rule]));
+  const picture = element("div"), list = element("ul");
+  const made = element("div", {}, element("label", {}, radio, ABOUT_RULES[rule]));
   now.places = { ...now.places, [rule]: { picture, list } };
   if (rule !== "fixed") {
-    const field = element("input", { type: "text", inputMode: "decimal", value: now.thresholds[rule], id: `threshold-${rule}` });
+    const field = element("input", { type: "text", inputMode: "decimal", id: `threshold-${rule}` });
+    field.value = now.thresholds[rule];
     field.oninput = () => {
       const value = Number(field.value.replace(",", "."));
       field.setAttribute("aria-invalid", !(value > 0));
@@ -329,7 +369,8 @@ const FIELDS = {
     const change = (text) => { show(text); read(text); };
     for (let r = entities; r < entities + relations; r++)
       place.append(button(`+ ${names[r]}`, () => change(`${field.value.trim()} ${names[r]}`)));
-    place.append(button("⌫", () => change(field.value.trim().replace(/\s+\S+$/, "")), { ariaLabel: "one relation less" }));
+    const shorter = () => change(field.value.trim().replace(/\s+\S+$/, ""));
+    place.append(button("⌫", shorter, { ariaLabel: "one relation less" }));
     return show;
   },
   addition(place) {
@@ -359,7 +400,8 @@ const FIELDS = {
     const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -n, ArrowDown: n };
     for (let i = 0; i < n * n; i++) {
       const made = button("", () => { go(i); for (const model of models) model.from = null; draw(); });
-      made.className = `${(i % n) % box[1] === box[1] - 1 ? "right-edge" : ""} ${Math.floor(i / n) % box[0] === box[0] - 1 ? "lower-edge" : ""}`;
+      made.classList.toggle("right-edge", (i % n) % box[1] === box[1] - 1);
+      made.classList.toggle("lower-edge", Math.floor(i / n) % box[0] === box[0] - 1);
       made.onkeydown = (event) => {
         const to = i + (move[event.key] ?? 0);
         if (event.key in move && to >= 0 && to < n * n) { go(to); cells[to].focus(); event.preventDefault(); }
@@ -373,11 +415,13 @@ const FIELDS = {
     const digits = element("div", { className: "row" });
     for (let digit = 1; digit <= n; digit++) digits.append(button(digit, () => press(digit)));
     digits.append(button("blank", () => press(0)));
-    place.append(board, element("div", {}, element("span", { className: "small", textContent: "choose a cell, then a digit" }), digits));
+    const how = element("span", { className: "small", textContent: "choose a cell, then a digit" });
+    place.append(board, element("div", {}, how, digits));
     const show = (text) => {
       [...text].forEach((c, i) => {
         cells[i].textContent = c === "." ? "" : c;
-        cells[i].setAttribute("aria-label", `row ${Math.floor(i / n) + 1}, column ${(i % n) + 1}: ${c === "." ? "blank" : c}`);
+        const what = `row ${Math.floor(i / n) + 1}, column ${(i % n) + 1}: ${c === "." ? "blank" : c}`;
+        cells[i].setAttribute("aria-label", what);
       });
       go(now.cell);
     };
@@ -396,7 +440,8 @@ function build() {
     show(text);
     read(text);
   };
-  const levels = choice("a test question of", page.examples.map(([name], i) => [i, name]), (value) => { chosen = +value; example(); });
+  const names = page.examples.map(([name], i) => [i, name]);
+  const levels = choice("a test question of", names, (value) => { chosen = +value; example(); });
   levels.querySelector("select").value = chosen;
   more.append(levels, button("another", example, { id: "another" }));
   document.getElementById("models").append(...models.map(buildModel));

@@ -116,7 +116,10 @@ function expected(logP, f) {
 
 function block(model, name, x, where, attention) {
   const { config, weights } = model;
-  const maybeNorm = (norm, x) => (`${name}.${norm}.weight` in weights ? rmsNorm(x, weights[`${name}.${norm}.weight`]) : x);
+  const maybeNorm = (norm, x) => {
+    const gain = weights[`${name}.${norm}.weight`]; // pre-, post- and sandwich norm differ in which of these there are
+    return gain ? rmsNorm(x, gain) : x;
+  };
   x = maybeNorm("after_attention", add(x, attend(model, name, maybeNorm("before_attention", x), where, attention)));
   const wide = linear(maybeNorm("before_mlp", x), weights[`${name}.mlp.0.weight`], config.n_embd).map(gelu);
   return maybeNorm("after_mlp", add(x, linear(wide, weights[`${name}.mlp.2.weight`], 4 * config.n_embd)));

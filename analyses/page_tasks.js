@@ -95,15 +95,16 @@ const TASKS = {
     say: () => "",
     explain(question, world) {
       const number = completions(question, world).length;
-      return ["This board has no solution.", "This board has one solution.", "This board has several solutions."][number];
+      return `This board has ${["no solution", "one solution", "several solutions"][number]}.`;
     },
   },
 
   // "f>k b>f q>z k>d ? b": facts in any order, then the node from which to walk.
   chains: {
     about: "Walk along the edges to the end of the chain. The facts stand in the question, in any order.",
-    read(text, { names, chains }) {
-      const N = names.length - 1, words = text.toLowerCase().split(/[\s,]+/).filter(Boolean), asked = words.indexOf("?");
+    read(text, { names }) {
+      const words = text.toLowerCase().split(/[\s,]+/).filter(Boolean), asked = words.indexOf("?");
+      const N = names.length - 1;
       const name = (word) => {
         const token = names.slice(0, N).indexOf(word ?? "");
         if (token < 0) throw Error(`“${WORD(word ?? "")}” is no name; names are ${names[0]} to ${names[N - 1]}`);

@@ -42,6 +42,16 @@ class Browser:
         for domain in ("Runtime", "Log", "Page", "Network"):
             self.ask(f"{domain}.enable")
 
+    @classmethod
+    def start(cls, tries=3):
+        """A browser; on a machine short of time or memory Chromium may end while it starts, so it gets more tries."""
+        for left in reversed(range(tries)):
+            try:
+                return cls()
+            except (RuntimeError, OSError):
+                if not left:
+                    raise
+
     def close(self):
         self.process.kill()
         self.process.wait()
@@ -55,7 +65,7 @@ class Browser:
         message = dict(id=self.number, method=method, params=parameters)
         if self.session:
             message["sessionId"] = self.session
-        os.write(self.writes, json.dumps(message).encode() + b"\0")  # noqa
+        os.write(self.writes, json.dumps(message).encode() + b"\0")
         while True:
             answer = self.read()
             if answer.get("id") == self.number:

@@ -25,7 +25,7 @@ SCRIPTS = "".join((page.HERE / name).read_text() for name in ("page_loop.js", "p
 def browser():
     if not CHROMIUM:
         pytest.skip("no Chromium here (on Debian: apt-get install chromium)")
-    browser = Browser()
+    browser = Browser.start()
     yield browser
     browser.close()
 
@@ -42,9 +42,8 @@ def javascript(request):
         program = f"(() => {{ {SCRIPTS}\n return JSON.stringify(({function})({json.dumps(argument)})); }})()"
         if CHROMIUM:
             return json.loads(request.getfixturevalue("browser").run(program))
-        argv = [NODE, "-e", f"process.stdout.write({program})"] if len(program) < 50_000 else [NODE, "-"]
-        piped = None if len(argv) > 2 else f"process.stdout.write({program})"
-        return json.loads(subprocess.run(argv, input=piped, capture_output=True, text=True, check=True).stdout)
+        done = subprocess.run([NODE, "-"], input=f"console.log({program})", capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
 
     return call
 
