@@ -65,5 +65,6 @@ def test_what_is_compared_may_be_a_part_of_the_result(capsys):
 
 
 def test_a_figure_is_shown_by_the_cell_that_ends_with_it():
+    plt.close("all")  # other tests leave some open
     plt.plot([1, 2])
     assert Drawn()._repr_png_().startswith(b"\x89PNG") and not plt.get_fignums()
