@@ -19,7 +19,10 @@ RECIPES = {
         "sudoku": dict(position="grid", sampler="fixed", loops=12, loss="every", curriculum=False, lr=3e-3, steps=1000),
     },
     "gpu": {
-        "multihop": dict(hops=16, entities=200, relations=10, n_embd=256, batch=1024, steps=20000, lr=1e-3),
+        "multihop": dict(  # Kohli et al. 2026: their world; one count for all that grows with what the curriculum opens
+            hops=16, entities=200, relations=10, n_embd=128, batch=512, sampler="difficulty", per="batch", lr=1e-3,
+            clip=0.3, warmup=300, steps=8000,
+        ),
         "phop": dict(hops=16, length=256, n_embd=256, batch=512, steps=20000, lr=1e-3),
         "addition": dict(digits=20, n_embd=128, batch=1024, steps=10000),
         "sudoku": dict(
