@@ -168,7 +168,7 @@ def draw_fixedpoint(numbers):
     left.axvline(trained, color=GREY, lw=1, ls="--")
     left.set(xlabel=f"loop (dashed: the most in training, {trained})", xscale="log", yscale="log")
     left.set_ylabel("movement |h_t - h_(t-1)| / |h_t| (median)")
-    left.legend(title=f"difficulty ({numbers['unit']})", loc="lower left")
+    left.legend(title=numbers["unit"], loc="lower left", fontsize="x-small", title_fontsize="x-small", handlelength=1)
     left.set_title(f"How far a loop moves the state (dotted: {REST})")
     right.axline((1, 1), (2, 2), color=GREY, lw=1)
     right.set(xscale="log", yscale="log", xlabel="right from this loop on", ylabel="at rest from this loop on")
