@@ -68,10 +68,10 @@ LESSONS = [path for path in NOTEBOOKS if "solutions" in path.read_text()]
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_the_numbers_of_the_prose_are_in_the_cells_above_it(path):
-    above = ""
+    number, above = re.compile(r"\d+\.\d+"), set()
     for cell in json.loads(path.read_text())["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            missing = [number for number in re.findall(r"\d+\.\d+", source) if number not in above]
-            assert not missing, (missing, source)
-        above += source + "".join(text for output in cell.get("outputs", []) for text in output.get("text", []))
+            assert set(number.findall(source)) <= above
+        outputs = [text for output in cell.get("outputs", []) for text in output.get("text", [])]
+        above |= set(number.findall("".join([source, *outputs])))
