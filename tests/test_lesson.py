@@ -9,7 +9,7 @@ from helpers import ROOT
 from figures import plt
 
 sys.path.append(str(ROOT / "notebooks"))
-from lesson import Drawn, take  # noqa: E402 (after the path is set)
+from lesson import FEW, Drawn, guess, take, trained  # noqa: E402 (after the path is set)
 
 x = torch.arange(6.0).view(2, 3)
 
@@ -68,3 +68,23 @@ def test_a_figure_is_shown_by_the_cell_that_ends_with_it():
     plt.close("all")  # other tests leave some open
     plt.plot([1, 2])
     assert Drawn()._repr_png_().startswith(b"\x89PNG") and not plt.get_fignums()
+
+
+@pytest.mark.parametrize(
+    "yours, found, said", ((..., 0.123, "no guess; it is 0.12"), (0.9, 0.123, "your guess: 0.9; it is 0.12"))
+)
+def test_a_guess_stands_beside_what_came_out(yours, found, said, capsys):
+    guess(yours, found)
+    assert capsys.readouterr().out == said + "\n"
+
+
+def test_a_run_is_trained_once_and_continued_if_interrupted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LOOPED_FAST", str(tmp_path))
+    flags = "--task multihop --hops 2"
+    trained("run", flags)
+    weights = trained("run", flags)[0].state_dict()
+    assert "2 steps, trained before" in capsys.readouterr().out
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"steps": 2', '"steps": 3'))  # as if it had been stopped before
+    monkeypatch.setattr("lesson.FEW", FEW.replace("--steps 2", "--steps 3"))
+    assert any((weights[name] != new).any() for name, new in trained("run", flags)[0].state_dict().items())

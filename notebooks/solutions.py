@@ -1,0 +1,158 @@
+"""
+The lessons' own answers, and for each the usual mistakes with what a reader is told who makes one. In a notebook,
+`??solutions.scan` shows an answer.
+"""
+
+import copy
+import math
+
+import torch
+from torch.nn import functional as F
+
+from analyses.lens import as_given
+
+# -----------------------------------------------------------------------------
+# 1: depth
+
+
+@torch.no_grad()
+def scan(model, task, hops, loops):
+    rows = []
+    for n in hops:
+        batch = task.batch("test", 0, 200, n)
+        row = []
+        for h in model.states(batch.tokens, loops):
+            right = task.check(batch, model.readout(h).argmax(-1))
+            row.append(right.float().mean().item())
+        rows.append(row[1:])  # the first state is the one before the first loop
+    return rows
+
+
+@torch.no_grad()
+def scan_otherwise(model, task, hops, loops, split="test", start=1, everywhere=False):
+    rows = []
+    for n in hops:
+        batch = task.batch(split, 0, 200, n)
+        read = [model.readout(h).argmax(-1) for h in model.states(batch.tokens, loops)]
+        right = [said == batch.targets if everywhere else task.check(batch, said) for said in read]
+        rows.append([each.float().mean().item() for each in right[start:]])
+    return rows
+
+
+scan_mistakes = [
+    (lambda *all: scan_otherwise(*all, start=0), "the first state is the one before the first loop: leave it out"),
+    (lambda *all: scan_otherwise(*all, split="train"), "these questions are of the train split"),
+    (
+        lambda *all: scan_otherwise(*all, everywhere=True),
+        "most positions have no answer (target -100): task.check grades a question",
+    ),
+]
+
+
+def loops_needed(rows):
+    return [next((t for t, accuracy in enumerate(row, 1) if accuracy >= 0.9), math.nan) for row in rows]
+
+
+loops_needed_mistakes = [
+    (lambda rows: [t - 1 for t in loops_needed(rows)], "the first entry of a row is after 1 loop, not after 0"),
+]
+
+
+def hide_far(model):
+    model = copy.deepcopy(model)
+    model.positions.bias.data[:, -1] = -torch.inf
+    return model
+
+
+def bias_set(model, distance, value):
+    model.positions.bias.data[:, distance] = value
+    return model
+
+
+hide_far_mistakes = [
+    (lambda model: model, "nothing is hidden"),
+    (lambda model: bias_set(model, -1, 0), "a bias of 0 hides nothing: which number makes exp(score + bias) zero?"),
+    (lambda model: bias_set(model, 1, -torch.inf), "that hides the token before; the far ones have the last bias"),
+    (lambda model: bias_set(model, 0, -torch.inf), "that hides the token itself; the far ones have the last bias"),
+]
+
+# -----------------------------------------------------------------------------
+# 2: grokking
+
+
+@torch.no_grad()
+def lens(model, tokens, loops):
+    return torch.stack([model.readout(h).argmax(-1) for h in model.states(tokens, loops)])
+
+
+lens_mistakes = [
+    (lambda *all: lens(*all)[1:], "keep the state before the first loop, too"),
+    (lambda *all: lens(*all)[-1], "that is the last state alone"),
+]
+
+
+@torch.no_grad()
+def repair(model, tokens, loops):
+    h = model.think(tokens, 1)
+    bridge = model.readout(h)[:, 1].argmax(-1)  # (B,), what the lens reads at r1
+    given = as_given(model, bridge)  # (B, C)
+    h[:, 1] = given / given.norm(dim=-1, keepdim=True) * h[:, 1].norm(dim=-1, keepdim=True)
+    return model.readout(model.think(tokens, loops - 1, h=h))
+
+
+@torch.no_grad()
+def repair_otherwise(model, tokens, loops, at=1, more=-1, equal=True):
+    h = model.think(tokens, 1)
+    given = as_given(model, model.readout(h)[:, 1].argmax(-1))
+    h[:, at] = F.normalize(given, dim=-1) * h[:, at].norm(dim=-1, keepdim=True) if equal else given
+    return model.readout(model.think(tokens, loops + more, h=h))
+
+
+repair_mistakes = [
+    (lambda model, tokens, loops: model(tokens, loops), "nothing is overwritten"),
+    (lambda *all: repair_otherwise(*all, more=0), "that is a loop too many: one was done before"),
+    (lambda *all: repair_otherwise(*all, equal=False), "give the new state the length of the old one"),
+    (lambda *all: repair_otherwise(*all, at=2), "that overwrites r2; the bridge is read at r1, position 1"),
+]
+
+# -----------------------------------------------------------------------------
+# 3: fixed points
+
+
+def movement(states):
+    moved = (states[1:] - states[:-1]).flatten(2)  # (loops, B, T * C)
+    return moved.norm(dim=2) / states[1:].flatten(2).norm(dim=2)
+
+
+movement_mistakes = [
+    (lambda states: (states[1:] - states[:-1]).flatten(2).norm(dim=2), "divide by the length of the state"),
+    (
+        lambda states: movement(states) * states[1:].flatten(2).norm(dim=2) / states[:-1].flatten(2).norm(dim=2),
+        "divide by the length of the state after the loop, not before",
+    ),
+    (
+        lambda states: (states[1:] - states[:-1]).norm(dim=-1) / states[1:].norm(dim=-1),
+        "one number for each question: take the length over all positions and channels together",
+    ),
+]
+
+
+def for_good(holds):
+    return len(holds) + 1 - holds.flip(0).long().cumprod(0).sum(0)
+
+
+for_good_mistakes = [
+    (lambda holds: for_good(holds) - 1, "loops count from 1"),
+    (lambda holds: holds.long().argmax(0) + 1, "true once is not enough: it has to stay true to the end"),
+]
+
+
+@torch.no_grad()
+def distances(model, tokens, start, end, loops):
+    states = model.trajectory(tokens, loops, h=start)
+    return (states - end).flatten(2).norm(dim=2) / end.flatten(1).norm(dim=1)
+
+
+distances_mistakes = [
+    (lambda model, tokens, start, *all: distances(model, tokens, None, *all), "that begins at the usual start"),
+]
