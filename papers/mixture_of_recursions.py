@@ -2,10 +2,9 @@
 Mixture-of-Recursions: Learning Dynamic Recursive Depths for Token-Level Computation (Bae et al. 2025, arXiv 2507.10524)
 
 Not every token needs every loop. A router, one linear map, picks those that loop again; the others keep their state.
-Expert choice: in loop t the k_t best scores of those that were in loop t - 1, with a k_t that falls from all to few.
-That looks at the whole sequence: a later token can push out an earlier one, a leak from the future. The cure: each
-score learns to say alone whether it will be among the k_t, and at test it is compared with a half (`threshold`).
-Token choice: a token's depth is chosen at the start, and a loss keeps the depths balanced.
+Expert choice: in loop t the k_t best scores of those that were in loop t - 1; k_t falls from all to few. A later token
+can push out an earlier one, a leak from the future. The cure: each score learns to say alone whether it will be chosen,
+and at test it is compared with a half. Token choice: a depth is chosen at first, and a loss balances the depths.
 
 What changes in the loop: only the chosen tokens take its result, weighted by their score. (It is computed for all, to
 keep the code short; what is counted are the block applications that would be needed.)
@@ -38,7 +37,7 @@ PAPER = Paper(
 
 @dataclass
 class RecursionsConfig(Config):
-    route: str = "topk"  # expert choice: topk | threshold (at test) | random, to compare; token choice: depth
+    route: str = "topk"  # expert choice: topk | threshold (at test) | random (a control); token choice: depth
     router_loss: float = 0.01  # weight of the router's own loss
 
 
@@ -56,8 +55,7 @@ class Recursions(LoopedGPT):
     def loop(self, h, e, t, where, cache=None):
         h, taken, router_loss = h[..., :-2], h[..., -2], h[..., -1]
         chosen, weight, loss = self.token_choice(e, t) if self.config.route == "depth" else self.choose(h, t, taken)
-        further = super().loop(h, e, t, where, cache)
-        h = h + (chosen * weight)[..., None] * (further - h)
+        h = h + (chosen * weight)[..., None] * (super().loop(h, e, t, where, cache) - h)
         return torch.cat((h, (taken + chosen)[..., None], (router_loss + loss)[..., None]), dim=-1)
 
     def choose(self, h, t, taken):
@@ -67,11 +65,9 @@ class Recursions(LoopedGPT):
         noise = torch.randn_like(logit)
         learns = self.training and torch.is_grad_enabled()  # then the never chosen get a chance, too (Shazeer 2017)
         order = noise if self.config.route == "random" else logit + learns * noise
-        k = max(1, math.ceil(h.shape[1] * (1 - t / self.config.loops)))
-        best = order.masked_fill(~waiting, -math.inf).topk(k, dim=1).indices
-        chosen = torch.zeros_like(waiting).scatter(1, best, True) & waiting
-        if self.config.route == "threshold":
-            chosen = waiting & (logit > 0)
+        k = max(1, math.ceil(h.shape[1] * (self.config.loops - t) / self.config.loops))
+        rank = order.masked_fill(~waiting, -math.inf).argsort(1, descending=True).argsort(1)  # 0 is the best
+        chosen = waiting & (logit > 0 if self.config.route == "threshold" else rank < k)
         loss = F.binary_cross_entropy_with_logits(logit, chosen.to(logit.dtype), reduction="none")
         return chosen, logit.sigmoid(), loss * waiting
 
@@ -94,8 +90,7 @@ class Recursions(LoopedGPT):
 # -----------------------------------------------------------------------------
 # The claim
 
-ALL = dict(task="addition", digits=6, position="window", reach=3, n_prelude=1, sampler="fixed", curriculum=False)
-ALL |= dict(lr=3e-3, batch=32, steps=1500)
+ALL = dict(task="addition", digits=6, n_prelude=1, sampler="fixed", curriculum=False, lr=3e-3, batch=32, steps=1500)
 ROUTED = dict(model="mixture_of_recursions", loops=7)
 MODELS = {
     "all 7": dict(loops=7),
@@ -116,10 +111,9 @@ def measure(lab):
         torch.manual_seed(lab.seed)  # for route="random"
         found[f"right, {label}"] = lab.by_loop(model, task, None, model.config.loops)[-1]
         tokens = task.batch("test", 0, lab.examples).tokens
-        routed = hasattr(model, "router")
-        taken = model.think(tokens)[..., -2] if routed else torch.full(tokens.shape, float(model.config.loops))
-        above = taken[:, [*range(4, tokens.shape[1], 2), -1]]  # where the digits are read that depend on the sums below
-        nine = task.sums(tokens) == 9  # a carry may have to come through
+        taken = model.think(tokens)[..., -2] if "model" in changes else torch.full(tokens.shape, 1.0 * changes["loops"])
+        above = taken[:, [*range(4, tokens.shape[1], 2), -1]]  # where the digit above each pair is read
+        nine = task.sums(tokens) == 9  # a carry may have to come through this pair
         for name, each in (("loops", taken), ("easy", above[~nine]), ("hard", above[nine])):
             found[f"{name}, {label}"] = each.mean().item()
     return found
@@ -129,14 +123,12 @@ def judge(found):
     at = {name: median(found, name) for name in found[0]}
     right, easy, hard = (at[f"{name}, expert choice"] for name in ("right", "easy", "hard"))
     parts = {
-        "as right as all": right > at["right, all 7"] - 0.02,
+        "as right as all (causal, too)": min(right, at["right, threshold"]) > max(0.5, at["right, all 7"] - 0.02),
         "better than others at equal cost": right > max(at["right, all 4"], at["right, at random"]) + 0.02,
         "more loops for the hard": hard > easy + 0.5,
-        "as right when causal": at["right, threshold"] > right - 0.05,
     }
-    accuracy = list(parts.values())[:2]
-    verdict = "reproduced" if all(parts.values()) else "depends" if any(accuracy) else "not reproduced"
-    verdict += "".join(f", {'' if holds else 'not '}{part}" for part, holds in parts.items())
+    verdict = "reproduced" if all(parts.values()) else "depends" if any(list(parts.values())[:2]) else "not reproduced"
+    verdict += "".join(f"; {'' if holds else 'not '}{part}" for part, holds in parts.items())
     ours = [f"{label} {between(found, f'right, {label}')} ({between(found, f'loops, {label}', 1)})" for label in MODELS]
     ours += [f"loops of expert choice: {hard:.1f} for a digit directly above a sum of nine, {easy:.1f} for others"]
     return f"accuracy (block applications a token): {', '.join(ours)}", verdict
@@ -150,8 +142,7 @@ def draw(found):
     axis.set(xlabel="block applications a token", ylabel="accuracy (test)", ylim=(-0.03, 1.05))
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     easy, hard = (median(found, f"{kind}, expert choice") for kind in ("easy", "hard"))
-    said = f"Expert choice: {hard:.1f} loops directly above a sum of nine, {easy:.1f} elsewhere"
-    figure.suptitle(f"{said} ({seeds_text(found)})")
+    figure.suptitle(f"Expert choice: {hard:.1f} loops above a sum of nine, {easy:.1f} elsewhere ({seeds_text(found)})")
     return figure
 
 
