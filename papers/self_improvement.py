@@ -1,10 +1,10 @@
 """
-Self-Improving Transformers Overcome Easy-to-Hard and Length Generalization Challenges (Lee et al., arXiv 2502.01612)
+Self-Improving Transformers Overcome Easy-to-Hard and Length Generalization Challenges (Lee 2025, arXiv 2502.01612)
 
 A model that adds numbers of up to 6 digits often adds 7, too, though nobody taught it. So it can label its own lessons:
 in each round it answers sums that are one digit longer than those before, trains on its answers, and is ready for the
 next round. Wrong labels would be learned as well, and make the labels of the next round worse: an avalanche. Therefore
-only labels are kept that agree; here the model is asked for a + b and for b + a.
+only labels are kept that agree; here the model is asked for a + b and for b + a. (The task is in long_sums.py.)
 
 What changes in the loop: nothing. The paper's model is a stack that is not looped; ours loops 4 times, always, and has
 rotary positions, with which neither more loops nor what it learned of 6 digits is enough for long numbers. (With the
@@ -14,19 +14,18 @@ window and the loop counts of `--task addition` a loop adds longer numbers witho
 """
 
 import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from experiment import COLORS, Paper, between, median, run_paper
+from long_sums import PAD
 from torch.nn import functional as F
 
 from figures import WIDTH, plt, seeds_text
-from tasks import IGNORE, Addition, Task, in_split
+from tasks import IGNORE
 from train import Settings, make_optimizer
 
 DIGITS, LONGEST, LOOPS = 6, 20, 4
-PAD = 12
 PAPER = Paper(
     name="self_improvement",
     title="Self-Improving Transformers (Lee et al. 2025)",
@@ -36,43 +35,6 @@ PAPER = Paper(
     theirs="1-16 digits -> over 100; labels of products: 31 % right, 93 % after a majority vote; unfiltered: avalanche",
     note="all digits at once, so there are no answers of a wrong length to filter; agreement of two askings, no vote",
 )
-
-
-@dataclass
-class LongSums(Addition):
-    """
-    Addition (tasks.py) with numbers of 1 to `digits` uniform digits; the difficulty is how many.
-
-        "> 6 7 3 4 = . ."     36 + 47, and padding behind it
-    """
-
-    unit = "digits"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.vocab_size = 13
-
-    def mixture(self, generator, size, low, high):
-        return Task.mixture(self, generator, size, low, high)
-
-    def question(self, generator, difficulty):
-        most = max(self.digits, int(difficulty.max()))
-        tokens = torch.randint(10, (len(difficulty), 2 * most + 2), generator=generator)
-        place, end = torch.arange(tokens.shape[1]), 2 * difficulty[:, None] + 1
-        tokens = tokens.masked_fill(place == 0, 11).masked_fill(place == end, 10)
-        return tokens.masked_fill(place > end, PAD)
-
-    def measure(self, tokens):
-        return (tokens < 10).sum(1) // 2
-
-    def answer(self, tokens):
-        digits = F.pad(tokens.masked_fill(tokens >= 10, 0), (0, 2))
-        sums = super().answer(digits)  # the last carry is one place behind the "=", where it should be
-        return torch.where(tokens == 10, sums[:, 1:-1], sums[:, :-2]).masked_fill(tokens > 10, IGNORE)
-
-    def belongs(self, tokens, split):
-        few = self.measure(tokens) < 3  # too few to keep some apart
-        return in_split(tokens.masked_fill(tokens >= 10, 0), split) | few
 
 
 # -----------------------------------------------------------------------------
@@ -112,9 +74,10 @@ def improve(model, task, keep, questions, steps, longest):
         labels[digits] = [x.float().mean().nan_to_num().item() for x in (right, kept, right[kept])]
         lessons = below(lessons, (new.tokens[kept], said[kept]))
         for step in range(steps):
-            mixed = task.batch("train", 1000 * digits + step, 16)[:2]
-            if keep != "no labels" and len(lessons[0]):
-                chosen = torch.randint(len(lessons[0]), (32,), generator=generator)
+            own = 32 if keep != "no labels" and len(lessons[0]) else 0
+            mixed = task.batch("train", 1000 * digits + step, 48 - own)[:2]
+            if own:
+                chosen = torch.randint(len(lessons[0]), (own,), generator=generator)
                 mixed = below(mixed, [part[chosen] for part in lessons])
             loss, _ = model.loss(*mixed, LOOPS)
             optimizer.zero_grad()
@@ -129,7 +92,7 @@ def improve(model, task, keep, questions, steps, longest):
 
 
 def measure(lab):
-    flags = dict(task="self_improvement", digits=DIGITS, position="rope", sampler="fixed", loops=LOOPS)
+    flags = dict(task="long_sums", digits=DIGITS, position="rope", sampler="fixed", loops=LOOPS)
     first, task, _ = lab.train("taught", curriculum=False, lr=3e-3, steps=1500, **flags)
     longest = DIGITS + 2 if lab.tiny else LONGEST
     lengths, found = range(DIGITS, longest + 1), {}
@@ -174,7 +137,7 @@ def draw(found):
     axes[0].legend(fontsize=9)
     far = [median([{0: reach(seed, label)} for seed in found], 0) for label in ("taught", KEEP[0])]
     words = f"from {far[0]:.0f} to {far[1]:.0f} digits"
-    figure.suptitle(f"Taught {DIGITS} digits, then by its own answers: {words} ({seeds_text(len(found))})")
+    figure.suptitle(f"Taught {DIGITS} digits, then by its own answers: {words} ({seeds_text(found)})")
     return figure
 
 

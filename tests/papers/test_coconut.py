@@ -7,7 +7,7 @@ from helpers import build, gradients, paper, tokens
 from looped import LoopedGPT
 from tasks import IGNORE
 
-module = paper("coconut")
+module, reach = paper("coconut"), paper("reach")
 
 
 def small(**changes):
@@ -68,7 +68,7 @@ def reachable(edges, root):
 
 @pytest.mark.parametrize("hops", [1, 2, 3, 4])
 def test_the_node_can_be_reached_and_the_other_cannot(hops):
-    task = module.Reach(names=20)
+    task = reach.Reach(names=20)
     batch = task.batch("test", 0, 60, hops)
     edges = 4 * max(hops, 3)
     assert batch.tokens.shape[1] == edges + 4 + edges // 4
@@ -84,7 +84,7 @@ def test_the_node_can_be_reached_and_the_other_cannot(hops):
 
 
 def test_what_is_written_are_the_models_own_steps():
-    task, model = module.Reach(), build(vocab_size=18 + 1 + 18**2)
+    task, model = reach.Reach(), build(vocab_size=18 + 1 + 18**2)
     batch = task.batch("test", 0, 5, 3)
     text = batch.tokens[:, :-3]
     for step in range(4):

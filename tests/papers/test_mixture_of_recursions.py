@@ -1,6 +1,7 @@
 """The router against one that picks token by token in Python; and who can see the future."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -83,6 +84,24 @@ def test_only_training_tries_what_the_scores_are_against():
         assert torch.equal(model.think(tokens())[..., -2], told)
 
 
-def test_how_long_a_carry_may_have_to_wait():
-    tokens = torch.tensor([[11, 5, 4, 6, 3, 1, 1, 9, 0, 10]])  # from below: sums of 9, 9, 2, 9
-    assert module.waits(Addition(digits=4), tokens).tolist() == [[-1, -1, 0, -1, 1, -1, 2, -1, 0, 1]]
+def test_a_hard_digit_is_one_directly_above_a_sum_of_nine():
+    def think(tokens):
+        """As many loops as the two digits below add up to, where a digit is read; 99 elsewhere."""
+        taken = torch.full((*tokens.shape, 3), 99.0)
+        for row, text in enumerate(tokens.tolist()):
+            pairs = list(zip(text[1:-1:2], text[2:-1:2]))
+            for place, pair in enumerate(pairs, 1):
+                taken[row, 2 * place + 2 if place < len(pairs) else -1, -2] = sum(pair)
+        return taken
+
+    model = SimpleNamespace(think=think, config=SimpleNamespace(loops=7, route=""))
+    answers = dict(train=lambda *_, **__: (model, Addition(digits=5), None), by_loop=lambda *_: [1.0])
+    found = module.measure(SimpleNamespace(seed=0, examples=200, **answers))
+    assert found["hard, expert choice"] == 9 and found["easy, expert choice"] not in (9, 99)
+    assert 8 < found["easy, token choice"] < 10 and found["easy, all 4"] == found["hard, all 4"] == 4
+
+
+@pytest.mark.parametrize("length, loops", [(14, 7), (10, 5), (9, 3), (7, 4)])
+def test_expert_choice_spends_what_is_counted_on(length, loops):
+    taken = small(loops=loops).think(tokens(length=length))[..., -2]
+    assert (taken.sum(1) == sum(-(-length * (loops - t) // loops) for t in range(loops))).all()

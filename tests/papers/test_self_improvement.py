@@ -7,11 +7,11 @@ from helpers import build, paper
 from looped import Config, LoopedGPT
 from tasks import IGNORE
 
-module = paper("self_improvement")
+module, long_sums = paper("self_improvement"), paper("long_sums")
 
 
 def test_the_sums_are_those_of_python():
-    task = module.LongSums(digits=4)
+    task = long_sums.LongSums(digits=4)
     for difficulty in (None, 1, 3, 9):
         batch = task.batch("test", 0, 60, difficulty)
         for tokens, targets, digits in zip(*(part.tolist() for part in batch)):
@@ -20,14 +20,15 @@ def test_the_sums_are_those_of_python():
             said = [targets[place] for place in (*range(2, 2 * n + 1, 2), 2 * n + 1)]
             assert int("".join(map(str, said[::-1]))) == a + b and digits == n == difficulty or difficulty is None
             assert sum(target != IGNORE for target in targets) == n + 1
-            assert set(tokens[2 * n + 2 :]) <= {module.PAD} and tokens[0] == 11
+            assert set(tokens[2 * n + 2 :]) <= {long_sums.PAD} and tokens[0] == 11
+            assert task.show(torch.tensor(tokens), torch.tensor(targets)) == f"{a:0{n}}+{b:0{n}}={a + b:0{n + 1}}"
 
 
 def test_a_question_keeps_its_split_when_it_is_padded():
-    tokens = module.LongSums(digits=4).batch("val", 0, 50, 4).tokens
-    wide = torch.nn.functional.pad(tokens, (0, 6), value=module.PAD)
-    assert module.LongSums(digits=7).belongs(wide, "val").all()
-    assert not module.LongSums(digits=7).belongs(wide, "test").any()
+    tokens = long_sums.LongSums(digits=4).batch("val", 0, 50, 4).tokens
+    wide = torch.nn.functional.pad(tokens, (0, 6), value=long_sums.PAD)
+    assert long_sums.LongSums(digits=7).belongs(wide, "val").all()
+    assert not long_sums.LongSums(digits=7).belongs(wide, "test").any()
 
 
 class Oracle:
@@ -43,7 +44,7 @@ class Oracle:
 
 
 def test_a_label_is_kept_if_both_orders_agree():
-    task = module.LongSums(digits=4)
+    task = long_sums.LongSums(digits=4)
     batch = task.batch("train", 0, 200, 4)
     said, agree = module.label(Oracle(task), batch.tokens, batch.targets != IGNORE)
     even = batch.tokens[:, 1:3] % 2 == 0  # of the lowest digits of both
@@ -52,7 +53,7 @@ def test_a_label_is_kept_if_both_orders_agree():
 
 @pytest.mark.parametrize("keep, learns_from", [("all labels", 30), ("labels that agree", 30), ("no labels", 0)])
 def test_only_kept_labels_are_learned_and_the_teacher_stays(keep, learns_from, monkeypatch):
-    task = module.LongSums(digits=3)
+    task = long_sums.LongSums(digits=3)
     model = build(vocab_size=13, loops=2)
     before = [p.clone() for p in model.parameters()]
     seen = []
@@ -62,6 +63,7 @@ def test_only_kept_labels_are_learned_and_the_teacher_stays(keep, learns_from, m
     _, labels = module.improve(model, task, keep, 30, 3, 5)
     assert all(torch.equal(one, other) for one, other in zip(before, model.parameters()))
     assert labels[4][1:2] == [1.0 if keep == "all labels" else pytest.approx(1 / 3)]
+    assert {len(tokens) for tokens in seen} == {48}  # whatever is kept
     longer = [tokens for tokens in seen if (task.measure(tokens) > 3).any()]
     assert len(longer) == (6 if learns_from else 0) and isinstance(model.config, Config)
     own = {tuple(row) for tokens in longer for row in tokens[task.measure(tokens) == 4].tolist()}
