@@ -8,7 +8,7 @@ of all starts, take the answer of the one that moves the least. No solution is l
 
 What changes in the loop: the start (`state_init="noise"`), and the step.
 
-    python papers/equilibrium.py          about 5 minutes a seed on one core
+    python papers/equilibrium.py          about 7 minutes a seed on one core
 """
 
 from collections import deque
@@ -86,7 +86,7 @@ L, DEEP, STARTS = 12, 48, (1, 2, 4, 8)  # loops in training, and of each start i
 LONG = [L, 2 * L, DEEP, *(DEEP * starts for starts in STARTS[1:])]  # loops of a single start
 HARD = (5, 32)  # rounds; 32: singles do not solve it
 TRAINING = dict(task="sudoku", box="2x3", search=True, puzzles=4000, position="grid", sampler="fixed", loops=L)
-TRAINING.update(loss="every", curriculum=False, n_embd=48, batch=32, lr=3e-3, steps=1000)
+TRAINING.update(loss="every", curriculum=False, n_embd=48, batch=32, lr=3e-3, steps=2000)
 KINDS, MOST = {"equilibrium": dict(model="equilibrium"), "plain loop": {}}, f"{STARTS[-1]} starts"
 ASKED = (f"{L} loops", f"{DEEP} loops", f"{max(LONG)} loops", "1 starts, vote", f"{MOST}, vote", f"{MOST}, stillest")
 

@@ -9,7 +9,7 @@ down, and more loops inside each step, which only change the state. Both cost th
 What changes in the loop: nothing. What changes is the loss, and how an answer is made. For tasks whose questions leave
 blanks where the answer goes, so for Sudoku.
 
-    python papers/looped_diffusion.py         8 minutes a seed on one core
+    python papers/looped_diffusion.py         6 minutes a seed on one core
 """
 
 import numpy as np

@@ -40,6 +40,7 @@ def cost(loops):
 @torch.no_grad()
 def loss_of(lab, model, task, loops):
     """Nats an answer on the mixture of training, val split, after each of the loop counts."""
+    torch.manual_seed(lab.seed)  # of the starts from noise
     batch = task.batch("val", 0, 4 * lab.examples)
     return [float(model.loss(batch.tokens, batch.targets, count)[0]) for count in loops]
 

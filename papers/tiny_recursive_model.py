@@ -89,7 +89,7 @@ class TinyRecursiveModel(LoopedGPT):
 
 L, INNER = 18, 2  # applications of the layer to a question, in training; most in the test: 4 L
 TRAINING = dict(task="sudoku", box="2x3", puzzles=4000, position="grid", sampler="fixed", curriculum=False)
-TRAINING.update(n_embd=64, batch=32, lr=3e-3, steps=700, eval_every=700, eval_size=100)
+TRAINING.update(n_embd=64, batch=32, lr=3e-3, steps=800, eval_every=800, eval_size=100)
 RECURSIVE = dict(model="tiny_recursive_model", segments=3)
 TWO_STATES = RECURSIVE | dict(inner=INNER, loops=L // (INNER + 1), backprop_loops=1)
 KINDS = {  # each with the same steps of the optimizer, questions and applications of a layer
