@@ -85,7 +85,7 @@ class ExpertsGPT(LoopedGPT):
 # -----------------------------------------------------------------------------
 # The claim
 
-TASK = dict(task="multihop", entities=64, relations=10, hops=4, steps=2500, model="mixture_of_experts")
+TASK = dict(task="multihop", entities=64, relations=10, hops=4, steps=3000, model="mixture_of_experts")
 KINDS = {
     "one MLP": dict(experts=1),
     "4 experts": dict(experts=4),
@@ -122,6 +122,8 @@ def judge(found):
     )
     one, experts, wide = (median(found, f"4 hops, {kind}") for kind in KINDS)
     verdict = "reproduced" if experts > one + 0.05 else "not reproduced"
+    if min(one, experts) > 0.95:
+        verdict += ": one MLP is enough for this world"
     if verdict == "reproduced" and wide > experts + 0.05:
         verdict = "depends: they earn their FLOPs, not their parameters"
     return f"4 hops: {said}", verdict

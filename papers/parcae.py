@@ -1,7 +1,7 @@
 """
 Parcae: Scaling Laws for Stable Looped Language Models (Prairie et al. 2026, arXiv 2604.12946)
 
-A budget of compute can be spent on loops or on data: with twice the loops, half the questions are seen. At each budget
+A budget of compute can be spent on loops or on data: with more loops, fewer questions are seen. At each budget
 there is a best number of loops in between, and it grows with the budget. At test, more loops than in training gain
 little: the loss falls like an exponential to what it is at the mean count of training, and stays.
 
@@ -20,7 +20,7 @@ from figures import WIDTH, plt, seeds_text
 
 LOOPS = (1, 2, 4, 8)
 TASK = dict(task="multihop", hops=4, position="window", preset="parcae", lr=3e-3)
-BUDGETS = (1000, 2000, 4000, 8000)  # steps times mean loops
+BUDGETS = (4000, 8000, 16000, 32000)  # forward passes of a batch through a block; a backward pass counts as two
 PAPER = Paper(
     name="parcae",
     title="Parcae: Scaling Laws for Stable Looped Language Models (Prairie et al. 2026)",
@@ -28,13 +28,19 @@ PAPER = Paper(
     changes="diagonal injection, Poisson counts for each sequence, gradient through half of them (`--preset parcae`)",
     claim="at equal FLOPs the best number of loops grows with the budget; loops beyond those of training gain little",
     theirs="best loops as FLOPs^0.40, data as FLOPs^0.78; the loss ends within 0.2 % of that at the mean of training",
-    note="multi-hop instead of text; FLOPs are counted as loops times steps",
+    note="multi-hop instead of text; one block each before, in and after the loop; FLOPs as passes through a block",
 )
+
+
+def cost(loops):
+    """Of a step: forward through all, and back through half of the loops and through the block on either side."""
+    return (2 + loops) + 2 * (2 + -(-loops // 2))
 
 
 @torch.no_grad()
 def loss_of(lab, model, task, loops):
     """Nats an answer on the mixture of training, val split, after each of the loop counts."""
+    torch.manual_seed(lab.seed)  # of the starts from noise
     batch = task.batch("val", 0, 4 * lab.examples)
     return [float(model.loss(batch.tokens, batch.targets, count)[0]) for count in loops]
 
@@ -44,7 +50,7 @@ def measure(lab):
     for budget in BUDGETS:
         for loops in LOOPS:
             flags = dict(TASK, loops=loops, backprop_loops=-(-loops // 2))
-            model, task, _ = lab.train(f"{budget}_{loops}", **flags, steps=budget // loops, eval_every=budget)
+            model, task, _ = lab.train(f"{budget}_{loops}", **flags, steps=budget // cost(loops), eval_every=budget)
             found[f"{budget}, {loops}"] = loss_of(lab, model, task, [loops])[0]
     found["by loop"] = loss_of(lab, model, task, range(1, 4 * LOOPS[-1] + 1))  # the last model: 8 loops, most data
     return found
@@ -63,10 +69,12 @@ def judge(found):
         curve = seed["by loop"]
         seed["gain beyond"] = (curve[LOOPS[-1] - 1] - min(curve[LOOPS[-1] :])) / curve[LOOPS[-1] - 1]
     power = np.polyfit(np.log(BUDGETS), np.log(loops), 1)[0]
-    at = ", ".join(f"{each:.1f}" for each in loops) + f" at {', '.join(map(str, BUDGETS))} loop steps"
+    at = ", ".join(f"{each:.1f}" for each in loops) + f" at {', '.join(map(str, BUDGETS))} passes"
     beyond = between(found, "gain beyond")
     ours = f"best loops {at} (FLOPs^{power:.2f}); beyond the mean of training the loss falls by {beyond} of itself"
-    grows, saturates = loops[-1] > 1.5 * loops[0], median(found, "gain beyond") < 0.05
+    grows = loops == sorted(loops) and loops[-1] > 1.5 * loops[0]  # never less with more
+    start, mean = (np.median([seed["by loop"][i] for seed in found]) for i in (0, LOOPS[-1] - 1))
+    saturates = mean < 0.8 * start and median(found, "gain beyond") < 0.05  # it falls, and then no more
     if grows != saturates:
         return ours, f"depends: only {'the growth' if grows else 'the end'}"
     return ours, "reproduced" if grows else "not reproduced"
@@ -81,7 +89,7 @@ def draw(found):
             left.plot(LOOPS, [seed[f"{budget}, {loops}"] for loops in LOOPS], ".", color=color, alpha=0.5)
     left.set(xlabel="mean loops in training", ylabel="loss (nats, val)", xscale="log", xticks=LOOPS, xticklabels=LOOPS)
     left.minorticks_off()
-    left.legend(title="steps x loops", fontsize="small")
+    left.legend(title="passes through a block", fontsize="small")
     counts = range(1, 4 * LOOPS[-1] + 1)
     for seed in found:
         right.plot(counts, seed["by loop"], "k.", ms=3)

@@ -8,7 +8,7 @@ lost is that the loops differ; a low-rank matrix for each loop, what changes in 
     W_t = W + B_t A_t        of rank r, at first the best such matrix for what is left of layer t: the SVD of W_t - W
 
     python train.py --model relaxed_recursive --rank 4 --start runs/STACK ...      STACK: an untied run, --norm pre
-    python papers/relaxed_recursive.py          5 minutes a seed on one thread
+    python papers/relaxed_recursive.py          6 minutes a seed on one thread
 """
 
 import copy
@@ -97,10 +97,10 @@ class RelaxedGPT(LoopedGPT):
 # -----------------------------------------------------------------------------
 # The claim
 
-HOPS, RANKS, FEW, MANY = 4, (0, 4, 16), 300, 2000
+HOPS, RANKS, FEW, MANY = 4, (0, 4, 16), 300, 3000
 ALL = dict(task="multihop", hops=HOPS, n_core=2, loops=3, sampler="fixed", injection="none", norm="pre", reembed=False)
-ON = dict(model="relaxed_recursive", steps=FEW, curriculum=False)  # the hard questions from the first step on
-LONG = dict(model="relaxed_recursive", rank=0, steps=MANY + FEW)
+ON = dict(model="relaxed_recursive", steps=FEW, curriculum=False)  # the hard questions at once
+LONG = {"stack, all steps": False, "scratch, all steps": True}  # tied? What as many steps in one go give
 KINDS = ("average", "stepwise", "scratch", "at once")
 
 
@@ -112,40 +112,42 @@ def measure(lab):
         for shared in ("average", "stepwise"):
             flags = ALL | ON | dict(rank=rank, shared=shared, start=str(lab.folder / "stack"))
             models[f"{shared}, {rank}"], _, _ = lab.train(f"{shared}_{rank}", **flags)
-    models["scratch, all steps"], _, _ = lab.train("scratch_long", **ALL, **LONG)
-    for rank in RANKS:
         models[f"at once, {rank}"] = copy.deepcopy(models[f"average, {rank}"])
         models[f"at once, {rank}"].convert(stack)  # what it was before it was trained on
+    for name, tied in LONG.items():
+        models[name], _, _ = lab.train(name.replace(", ", "_").replace(" ", "_"), **ALL, tied=tied, steps=MANY + FEW)
     return {name: lab.by_loop(model, task, HOPS, ALL["loops"])[-1] for name, model in models.items()}
 
 
 def judge(found):
     at = {name: median(found, name) for name in found[0]}
-    better = all(at[f"average, {rank}"] > at[f"scratch, {rank}"] + 0.02 for rank in RANKS)
-    recovers = at[f"average, {RANKS[-1]}"] > at["stack"] - 0.05
+    plain, most = at["stepwise, 0"], at[f"average, {RANKS[-1]}"]  # as the paper starts without LoRA, and with
+    checks = {
+        "the stack has learned": at["stack, all steps"] > 0.8,
+        "better than from scratch": plain > at["scratch, 0"] + 0.02 and most > at[f"scratch, {RANKS[-1]}"] + 0.02,
+        "LoRA helps": most > plain + 0.02,
+        "nearly as good as the stack": most > at["stack, all steps"] - 0.05,
+    }
     parts = [f"{kind} {' / '.join(between(found, f'{kind}, {rank}') for rank in RANKS)}" for kind in KINDS]
-    ends = f"the stack {between(found, 'stack')}, a loop trained for all steps {between(found, 'scratch, all steps')}"
-    verdict = (
-        "reproduced" if at[f"average, {RANKS[-1]}"] > at["average, 0"] + 0.02 else "depends: it works without LoRA, too"
-    )
-    verdict = verdict if better and recovers else "not reproduced"
-    return f"{HOPS} hops, {FEW} steps, rank {RANKS}: {'; '.join(parts)}; {ends}", verdict
+    ends = ", ".join(f"{name} {between(found, name)}" for name in ("stack", *LONG))
+    missing = ", ".join(name for name, holds in checks.items() if not holds)
+    verdict = f"depends: not shown: {missing}" if missing else "reproduced"
+    ours = f"{HOPS} hops, {FEW} steps, rank {RANKS}: {'; '.join(parts)}; {ends}"
+    return ours, verdict if all(list(checks.values())[:2]) else "not reproduced"
 
 
 def draw(found):
     figure, axis = plt.subplots(figsize=(WIDTH, 4.5), layout="constrained")
     for kind, color, style in zip(KINDS, (*COLORS[1:4], COLORS[1]), ("-", "-", "-", ":")):
         axis.plot([median(found, f"{kind}, {rank}") for rank in RANKS], color=color, ls=style, label=kind)
-        for seed in found:
-            axis.plot([seed[f"{kind}, {rank}"] for rank in RANKS], ".", color=color)
-    for name, style in (("stack", "-"), ("scratch, all steps", "--")):
+        axis.plot([[seed[f"{kind}, {rank}"] for seed in found] for rank in RANKS], ".", color=color)
+    for name, style in zip(LONG, ("-", "--")):
         axis.axhline(median(found, name), color=COLORS[0], ls=style, label=name)
-    axis.set(xlabel="rank of what each loop adds", ylabel=f"accuracy at {HOPS} hops (test)", xticks=range(len(RANKS)))
-    axis.set(ylim=(-0.03, 1.05), xticklabels=RANKS)
+    axis.set(xlabel="rank of what each loop adds", ylabel=f"accuracy at {HOPS} hops (test)", ylim=(-0.03, 1.05))
+    axis.set_xticks(range(len(RANKS)), RANKS)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    accuracies = [f"{kind} {median(found, f'{kind}, {RANKS[-1]}'):.2f}" for kind in KINDS[:3]]
-    title = f"6 layers become a loop in {FEW} steps, rank {RANKS[-1]}: {', '.join(accuracies)}"
-    figure.suptitle(f"{title} ({seeds_text(len(found))})", size=11)
+    said = ", ".join(f"{kind} {median(found, f'{kind}, {RANKS[-1]}'):.2f}" for kind in KINDS[:3])
+    figure.suptitle(f"A loop of 6 layers in {FEW} steps, rank {RANKS[-1]}: {said} ({seeds_text(len(found))})", size=10)
     return figure
 
 
