@@ -16,6 +16,7 @@ A table stands between two comments of its file, and between the same in tables.
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,21 @@ def phases():
     return found
 
 
+def starts(folder):
+    """Of the puzzles of a file, by kind: right after the loops of training, after many, and the stillest of 9 starts."""
+    files = [json.loads(path.read_text()) for path in sorted((RESULTS / folder).glob("solve*.json"))]
+    found = dict(seeds=len(files))
+    for kind in ("solved by singles", "need search"):
+        each = [numbers[kind] for numbers in files]
+        if each[0]["boards"]:
+            trained, more = ([of["boards"][n - 1] for of in each] for n in (files[0]["trained_loops"], 0))
+            kept = [of["kept"] for of in each]
+            found[kind] = dict(trained=between(trained), more=between(more), kept=between(kept))
+    return found
+
+
 KINDS = dict(exits=exits, bench=bench, phases=phases)
+KINDS |= dict(starts6=partial(starts, "sudoku6"), starts9=partial(starts, "sudoku9"))
 
 
 class Numbers(dict):
