@@ -233,10 +233,13 @@ class Sudoku(Task):
         with suppress(Exception):  # whatever a missing, foreign or damaged file raises: make the bank again
             return load_tensors(path)
         generator = torch.Generator().manual_seed(salted(0, self.salt))  # the bank is the same for all seeds
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # several gain little, and on a busy machine they cost up to twenty times the time
         with tqdm(total=self.n**2 + 1, desc=f"making {puzzles} {self.n}x{self.n} puzzles", leave=False) as bar:
             grid = self.fill(puzzles, generator)
             bar.update()
             puzzle = self.dig(grid, generator, bar)
+        torch.set_num_threads(threads)
         everything = {"puzzle": puzzle, "grid": grid, "difficulty": self.measure(puzzle)}
         kind = self.relabelled(grid) if self.n == 4 else torch.cat([self.kind(part) for part in grid.split(10_000)])
         bank = {split: {k: v[in_split(kind, split, self.salt)] for k, v in everything.items()} for split in SPLITS}
