@@ -1,5 +1,5 @@
 """
-An MLP written by hand, for computer.py: whole numbers in, bits out.
+An MLP written by hand, for machine.py: whole numbers in, bits out.
 
 Two units make a step: GELU(32 (x - 0.25)) - GELU(32 (x - 0.75)) is 0 for x <= 0 and 16 for x >= 1. For whole numbers,
 GELU is asked at +-8 and beyond alone, where it is ReLU to all digits of float32.

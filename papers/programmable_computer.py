@@ -1,7 +1,7 @@
 """
 Looped Transformers as Programmable Computers (Giannou et al. 2023, arXiv 2301.13196)
 
-What can a loop compute? Whatever a computer can. Nothing is trained here: the weights are written by hand (computer.py
+What can a loop compute? Whatever a computer can. Nothing is trained here: the weights are written by hand (machine.py
 beside this file), and each loop executes one instruction of a machine that has no other. It is enough for any program:
 
     SUBLEQ a b c        mem[b] -= mem[a]; if the result is <= 0 go to c, otherwise to the instruction behind this one
@@ -16,8 +16,8 @@ with GELU. (The paper has ReLU, no norm, a scratchpad apart, and program and dat
 import math
 
 import torch
-from computer import Computer, ComputerConfig
 from experiment import COLORS, Paper, between, median, run_paper
+from machine import Computer, ComputerConfig
 from subleq import PROGRAMS, assemble, interpret
 
 from figures import GREY, WIDTH, plt, seeds_text

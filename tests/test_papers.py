@@ -1,6 +1,7 @@
 """Each paper's file runs in small, from training to its picture; and the table says what the JSON says."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_it_runs_in_small(name, elsewhere, capsys, monkeypatch):
     assert module.PAPER.claim in capsys.readouterr().out
     numbers = json.loads(Path(f"runs/{name}/{name}.json").read_text())
     assert numbers["by_seed"] == found and Path(f"runs/{name}/{name}.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_as_a_script_it_finds_the_files_above(name):
+    """experiment.py shows a script the folder above, so no import of our own may stand before it."""
+    imports = re.findall(r"(?m)^(?:from|import) (\w+)", (ROOT / f"papers/{name}.py").read_text())
+    ours = [module for module in imports if any((ROOT / folder / f"{module}.py").exists() for folder in ("", "papers"))]
+    assert ours[0] == "experiment"
 
 
 def test_what_was_trained_is_kept(elsewhere):
