@@ -175,14 +175,16 @@ def title_of(numbers):
     most, last = numbers["trained_loops"]["largest"], numbers["difficulty_names"][-1].split()[0]
     as_trained = hardest_solved(numbers, numbers["accuracy_at_trained_loops"])
     best = hardest_solved(numbers, numbers["accuracy_at_best_loops"])
-    hardest = ", the hardest asked," * (best == last)
-    found = f"solves {as_trained} with {most} loops, as in training,\n{best}{hardest} with the best loop count"
+    asked = ", the hardest asked," * (best == last)
+    found = f"solves {as_trained} with {most} loops, as in training,\n{best}{asked} with the best loop count"
     if best == as_trained:
         found = f"solves {as_trained} with {most} loops, as in training,\nand no more with the best loop count"
     if as_trained == last:
         found = f"solves {last}, the hardest asked,\nwith {most} loops, as in training"
-    trained = f"{numbers['task']}, trained to {numbers['trained_difficulty']} {numbers['unit']}"
-    return f"{trained}: {found} ({seeds_text(numbers['seeds'])}, {numbers['examples']} questions a cell)"
+    names = dict(zip(numbers["difficulty"], numbers["difficulty_names"]))
+    hardest = names.get(numbers["trained_difficulty"], f"{numbers['trained_difficulty']} {numbers['unit']}")
+    basis = f"{seeds_text(numbers['seeds'])}, {numbers['examples']} questions a cell"
+    return f"{numbers['task']}, trained up to {hardest}: {found} ({basis})"
 
 
 def hardest_solved(numbers, accuracies):
