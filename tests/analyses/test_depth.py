@@ -76,7 +76,7 @@ def test_depth_of_every_kind_of_run(runs, run, name):
 
 def test_the_title_says_what_is_solved():
     numbers = dict(task="multihop", unit="hops", trained_difficulty=2, trained_loops=dict(largest=6), seeds=[0, 1])
-    numbers.update(difficulty_names=["1 hop", "2 hops", "4 hops", "8 hops"], examples=500)
+    numbers.update(difficulty=[1, 2, 4, 8], difficulty_names=["1 hop", "2 hops", "4 hops", "8 hops"], examples=500)
     numbers.update(accuracy_at_trained_loops=[1, 0.9, 0.2, 0.95], accuracy_at_best_loops=[1, 1, 0.9, 0.5])
     title = depth.title_of(numbers).replace("\n", " ")
     assert "solves 2 with 6 loops, as in training, 4 with the best loop count (2 seeds, 500" in title
@@ -88,6 +88,10 @@ def test_the_title_says_what_is_solved():
     numbers["accuracy_at_best_loops"] = [1, 1, 1, 1]
     assert "8, the hardest asked, with the best" in depth.title_of(numbers)
     assert depth.hardest_solved(numbers, [0.5, 1, 1, 1]) == "none"
+    assert depth.title_of(numbers).startswith("multihop, trained up to 2 hops: ")
+    assert depth.title_of(numbers | dict(trained_difficulty=3)).startswith("multihop, trained up to 3 hops: ")
+    boards = dict(difficulty=[7, 32], difficulty_names=["7 rounds of singles", "search"], trained_difficulty=32)
+    assert "trained up to search: " in depth.title_of(numbers | boards | dict(accuracy_at_best_loops=[1, 0]))
 
 
 def test_fits_find_the_curves_that_were_drawn():
