@@ -35,7 +35,7 @@ def row(numbers):
 
 def text():
     paths = sorted((ROOT / "results/papers").glob("*/*.json"))
-    files = sorted(path.stem for path in (ROOT / "papers").glob("*.py") if "\nPAPER = Paper(" in path.read_text())
+    files = sorted(path.stem for path in (ROOT / "papers").glob("*.py") if "\nPAPER = " in path.read_text())
     waiting = ", ".join(f"[{name}]({name}.py)" for name in files if name not in {path.stem for path in paths})
     rows = "\n".join(row(json.loads(path.read_text())) for path in paths)
     return HEAD + rows + (f"\n\nNot run on three seeds yet, so without a verdict: {waiting}." if waiting else "") + "\n"
