@@ -35,8 +35,9 @@ def row(numbers):
 
 def text():
     paths = sorted((ROOT / "results/papers").glob("*/*.json"))
+    judged = {path.stem for path in paths}
     files = sorted(path.stem for path in (ROOT / "papers").glob("*.py") if "\nPAPER = " in path.read_text())
-    waiting = ", ".join(f"[{name}]({name}.py)" for name in files if name not in {path.stem for path in paths})
+    waiting = ", ".join(f"[{name}]({name}.py)" for name in files if name not in judged)
     rows = "\n".join(row(json.loads(path.read_text())) for path in paths)
     return HEAD + rows + (f"\n\nNot run on three seeds yet, so without a verdict: {waiting}." if waiting else "") + "\n"
 

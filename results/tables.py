@@ -117,14 +117,15 @@ def starts(folder):
     for kind in ("solved by singles", "need search"):
         each = [numbers[kind] for numbers in files]
         if each[0]["boards"]:
-            trained, more = ([of["boards"][n - 1] for of in each] for n in (files[0]["trained_loops"], 0))
-            kept = [of["kept"] for of in each]
-            found[kind] = dict(trained=between(trained), more=between(more), kept=between(kept))
+            trained = between([of["boards"][numbers["trained_loops"] - 1] for of, numbers in zip(each, files)])
+            more = between([of["boards"][-1] for of in each])
+            found[kind] = dict(trained=trained, more=more, kept=between([of["kept"] for of in each]))
     return found
 
 
-KINDS = dict(exits=exits, bench=bench, phases=phases)
-KINDS |= dict(starts6=partial(starts, "sudoku6"), starts9=partial(starts, "sudoku9"))
+KINDS = dict(
+    exits=exits, bench=bench, phases=phases, starts6=partial(starts, "sudoku6"), starts9=partial(starts, "sudoku9")
+)
 
 
 class Numbers(dict):
