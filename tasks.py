@@ -159,7 +159,12 @@ class Task:
 
     def show(self, tokens, prediction=None):
         """One question (T,), and the model's answer to it (T,) if given, as a line that a person can read."""
-        raise NotImplementedError
+        text = " ".join(map(self.name, tokens.tolist()))
+        return text if prediction is None else f"{text} -> {' '.join(map(self.name, prediction.tolist()))}"
+
+    def name(self, token):
+        """What a token is called in print; here, its number."""
+        return str(token)
 
 
 @dataclass

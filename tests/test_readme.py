@@ -4,6 +4,7 @@ import re
 
 from helpers import ROOT, main
 
+import analyze
 from train import evaluate, load_model
 
 
@@ -27,3 +28,5 @@ def test_the_task_of_the_readme_learns(tmp_path, monkeypatch):
             assert target == place
     accuracy = evaluate(model, task, flags, "val")
     assert min(accuracy.values()) > 0.9, accuracy  # by chance: 0.2 for each move
+    assert task.show(batch.tokens[0], batch.targets[0]).count("->") == 1
+    analyze.main(["think", "run"])  # with the names that a task has if it gives none
