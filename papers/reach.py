@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from chains import Chains
 from tasks import IGNORE, Task, in_split
 
 
@@ -28,6 +29,7 @@ class Reach(Task):
     names: int = 18  # different names
 
     unit = "edges"
+    name = Chains.name  # of a token
 
     def __post_init__(self):
         if self.hops < 1 or self.names < 2 + 4 * self.hops:
@@ -66,6 +68,11 @@ class Reach(Task):
         following = torch.cat((tokens[:, 1:], reached), dim=1)
         place = torch.arange(tokens.shape[1], device=tokens.device)
         return following.masked_fill(place < tokens.shape[1] - len(places), IGNORE)
+
+    def show(self, tokens, prediction=None):
+        root = int((tokens > self.names).sum()) + 3  # behind it stand the steps
+        text = " ".join(map(self.name, tokens.tolist()[: root + 1]))
+        return text if prediction is None else f"{text} -> {self.name(int(prediction[-1]))}"
 
     def check(self, batch, prediction):
         return prediction[:, -1] == batch.targets[:, -1]

@@ -90,3 +90,11 @@ def test_what_is_written_are_the_models_own_steps():
     for step in range(4):
         text = torch.cat((text, model(text, 1)[:, -1:].argmax(-1)), dim=1)
     assert torch.equal(module.write(model, batch, 3), text[:, 1:])
+
+
+def test_a_question_reads_as_in_the_docstring():
+    task = reach.Reach(hops=2, names=11)
+    edges = [task.names + 1 + task.names * (ord(a) - 97) + ord(b) - 97 for a, b in ("bf", "ad", "bg", "di")]
+    tokens = torch.tensor([*edges, *edges, task.names, *(ord(letter) - 97 for letter in "jhach")])
+    assert task.show(tokens) == "b>f a>d b>g d>i b>f a>d b>g d>i ? j h a"
+    assert task.show(tokens, torch.full_like(tokens, 7)) == task.show(tokens) + " -> h"
