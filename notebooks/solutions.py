@@ -156,3 +156,94 @@ def distances(model, tokens, start, end, loops):
 distances_mistakes = [
     (lambda model, tokens, start, *all: distances(model, tokens, None, *all), "that begins at the usual start"),
 ]
+
+# -----------------------------------------------------------------------------
+# 4: papers
+
+
+def larger():
+    return """
+x Z;
+Z t;
+Z Z;
+y t stop;
+t Z;
+Z y;
+Z Z;
+stop: Z Z stop;
+"""
+
+
+larger_mistakes = [
+    (lambda: larger().replace("y t stop", "y t"), "y is always x in the end: without a label, <= 0 goes on as well"),
+    (lambda: "x Z; Z t; Z Z; y t go; Z Z stop; go: t Z; Z y; Z Z; stop: Z Z stop;", "that is the smaller of the two"),
+    (lambda: larger().replace("y t stop;", ""), "y is x + y in the end: t is to be the difference"),
+]
+
+
+def descent_step(w, x, y, rate):
+    return w - rate * x.mT @ (x @ w - y) / x.shape[1]
+
+
+descent_step_mistakes = [
+    (lambda w, x, y, rate: w + (w - descent_step(w, x, y, rate)), "that goes up the slope"),
+    (lambda w, x, y, rate: descent_step(w, x, y, rate * x.shape[1]), "divide by the number of pairs: a mean, not a sum"),
+    (lambda w, x, y, rate: descent_step(w, x, y, 2 * rate), "half of the error is differentiated: no 2 is left"),
+    (lambda w, x, y, rate: descent_step(w, x, y, rate) - w, "that is the step alone: add it to w"),
+]
+
+
+def exit_probability(stop):
+    still_going = (1 - stop).cumprod(0)  # after 1, 2, .. loops
+    return stop * torch.cat((torch.ones_like(stop[:1]), still_going[:-1]))
+
+
+exit_probability_mistakes = [
+    (lambda stop: stop, "that is the chance if it is still going: it must not have stopped before"),
+    (lambda stop: stop * (1 - stop).cumprod(0), "not having stopped in loops 1 to t - 1, without t itself"),
+    (lambda stop: (1 - stop).cumprod(0), "that is the chance to be still going"),
+]
+
+
+@torch.no_grad()
+def leak(model, tokens):
+    changed = tokens.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % model.config.vocab_size
+    return (model(changed) - model(tokens))[:, :-1].abs().max().item()
+
+
+@torch.no_grad()
+def leak_otherwise(model, tokens, change=-1, seen=slice(None)):
+    changed = tokens.clone()
+    changed[:, change] = (changed[:, change] + 1) % model.config.vocab_size
+    return (model(changed) - model(tokens))[:, seen].abs().max().item()
+
+
+leak_mistakes = [
+    (leak_otherwise, "the last position may see the last token: look at those before it"),
+    (lambda *all: leak_otherwise(*all, change=0), "that changes the first token, which all may see"),
+    (lambda model, tokens: 0.0, "nothing has changed"),
+]
+
+
+@torch.no_grad()
+def latent_thoughts(model, x, thoughts):
+    for _ in range(thoughts):
+        h = model.core_pass(x, 0, model.positions(x))
+        x = torch.cat((x, h[:, -1:]), dim=1)
+    return model.core_pass(x, 0, model.positions(x))[:, -1]
+
+
+@torch.no_grad()
+def latent_thoughts_otherwise(model, x, thoughts, written=False, again=True):
+    for _ in range(thoughts):
+        last = model.core_pass(x, 0, model.positions(x))[:, -1:]
+        x = torch.cat((x, model.embed(model.head(last).argmax(-1)) if written else last), dim=1)
+    return model.core_pass(x, 0, model.positions(x))[:, -1] if again else last[:, 0]
+
+
+latent_thoughts_mistakes = [
+    (lambda *all: latent_thoughts_otherwise(*all, again=False), "read on behind the last thought: one pass more"),
+    (lambda *all: latent_thoughts_otherwise(*all, written=True), "that decodes: put the state itself behind the text"),
+    (lambda model, x, thoughts: latent_thoughts(model, x, 0), "there are no thoughts"),
+]

@@ -122,7 +122,9 @@ def judge(found):
     drifts = late[FINAL] > 2 * at[FINAL]
     names = [f"{label}, at {loops}" for label in (LOOPED, FINAL) for loops in ("b", "5b")]
     ours = "; ".join(f"{name} {between(found, name, 3)}" for name in (*names, f"{STACK}, at b", "descent, at b"))
-    verdict = "depends: flat, but the stack is better" if flat else "not reproduced"
+    verdict = "not reproduced"
+    if matches or flat:
+        verdict = "depends: flat, but the stack is better" if flat else "depends: as good as the stack, but not flat"
     if matches and flat:
         verdict = "reproduced" if drifts else "reproduced, but the loss on loop b alone stays flat, too"
     return f"error (share of the variance) with b = {LOOPS}: {ours}", verdict

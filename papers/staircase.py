@@ -103,11 +103,11 @@ def steps(moves):
 
 
 ALL = dict(task="staircase", moves=MOVES, sampler="fixed", position="relative", reach=CHUNK * PASSES)
-ALL |= dict(curriculum=False, lr=3e-3, eval_size=100)
+ALL |= dict(curriculum=False, lr=3e-3, eval_size=100, steps=1500)
 MODELS = {
-    "ladder": dict(loops=PASSES, steps=1500),
-    "staircase": dict(model="staircase", chunk=CHUNK, passes=PASSES, loops=steps(MOVES), steps=1500),
-    "long ladder": dict(loops=steps(MOVES), steps=600),  # as many steps in a row: four times the cost a token, and more
+    "ladder": dict(loops=PASSES),
+    "staircase": dict(model="staircase", chunk=CHUNK, passes=PASSES, loops=steps(MOVES)),
+    "long ladder": dict(loops=steps(MOVES)),  # as many steps in a row: four times the cost a token
 }
 
 

@@ -26,6 +26,9 @@ def assemble(text, cells, bits):
         name, value = pair.split("=")
         names[name] = len(words)
         words.append(int(value))
+    unknown = [word for word in words if isinstance(word, str) and word not in names]
+    if unknown or len(words) > cells:
+        raise ValueError(f"no cell is called {unknown[0]}" if unknown else f"{len(words)} words in {cells} cells")
     words += [0] * (cells - len(words))
     return torch.tensor([names.get(word, word) % 2**bits for word in words]), names
 
