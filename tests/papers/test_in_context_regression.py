@@ -10,7 +10,7 @@ looped, regression = paper("in_context_regression"), paper("regression")
 
 def small(**settings):
     torch.manual_seed(0)
-    return looped.RegressionGPT(looped.RegressionConfig(**{**dict(n_embd=16, n_head=2), **settings}))
+    return looped.RegressionGPT(looped.RegressionConfig(**{**dict(n_embd=16, n_head=2, loops=8, last=4), **settings}))
 
 
 def by_hand(model, tokens, loops):
