@@ -187,7 +187,10 @@ def descent_step(w, x, y, rate):
 
 descent_step_mistakes = [
     (lambda w, x, y, rate: w + (w - descent_step(w, x, y, rate)), "that goes up the slope"),
-    (lambda w, x, y, rate: descent_step(w, x, y, rate * x.shape[1]), "divide by the number of pairs: a mean, not a sum"),
+    (
+        lambda w, x, y, rate: descent_step(w, x, y, rate * x.shape[1]),
+        "divide by the number of pairs: a mean, not a sum",
+    ),
     (lambda w, x, y, rate: descent_step(w, x, y, 2 * rate), "half of the error is differentiated: no 2 is left"),
     (lambda w, x, y, rate: descent_step(w, x, y, rate) - w, "that is the step alone: add it to w"),
 ]

@@ -1,6 +1,6 @@
 """
-Capo, from Ouro: Scaling Latent Reasoning via Looped Language Models (Zhu et al. 2025, arXiv 2510.25741), after Physics of
-Language Models 3.3: Knowledge Capacity Scaling Laws (Allen-Zhu and Li 2024, arXiv 2404.05405)
+Capo, from Ouro: Scaling Latent Reasoning via Looped Language Models (Zhu et al. 2025, arXiv 2510.25741), after Physics
+of Language Models 3.3: Knowledge Capacity Scaling Laws (Allen-Zhu and Li 2024, arXiv 2404.05405)
 
 How many facts fit into a model? Tell it more random facts than it can hold, each a thousand times, and count the bits
 by which it is less surprised by them than someone who knows none. A stack holds about two bits in each parameter. A
@@ -30,8 +30,8 @@ PAPER = Paper(
     changes="nothing: 2 layers looped 4 times beside 2, and beside 4 different ones",
     claim="loops do not add to the facts that a parameter can hold",
     theirs="about 2 bits in a parameter, with 1 loop as with 4 (models of 1M to 40M)",
-    note="4,096 facts, names of two letters instead of written biographies; the embedding counts, too. A single layer is "
-    "too shallow for its parameters: looped 4 times it holds a fifth more than once (seed 0: 2.34 and 1.88 bits)",
+    note="4,096 facts, names of two letters instead of written biographies; the embedding counts. A single layer is too "
+    "shallow for its parameters: looped 4 times it holds a fifth more than once (seed 0: 2.34 and 1.88 bits)",
 )
 
 

@@ -27,7 +27,7 @@ PAPER = Paper(
     claim="a net with recall and the progressive loss, trained on short strings, is right on long ones, and stays so",
     theirs="prefix sums, trained on 32 bits with 30 loops: 512 bits 1.00 after 500 loops",
     note="a transformer that sees the bit before in place of a convolution; 12 and 48 bits. Norm and injection were "
-    "chosen on seed 0; \"post-norm\" is the usual one of train.py",
+    'chosen on seed 0; "post-norm" is the usual one of train.py',
 )
 
 

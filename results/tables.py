@@ -111,7 +111,7 @@ def phases():
 
 
 def starts(folder):
-    """Of the puzzles of a file, by kind: right after the loops of training, after many, and the stillest of 9 starts."""
+    """Of the puzzles of a file, by kind: right after the loops of training, after many, the stillest of 9 starts."""
     files = [json.loads(path.read_text()) for path in sorted((RESULTS / folder).glob("solve*.json"))]
     found = dict(seeds=len(files))
     for kind in ("solved by singles", "need search"):
