@@ -30,7 +30,7 @@ PAPER = Paper(
     changes="nothing: 2 layers looped 4 times beside 2, and beside 4 different ones",
     claim="loops do not add to the facts that a parameter can hold",
     theirs="about 2 bits in a parameter, with 1 loop as with 4 (models of 1M to 40M)",
-    note="4,096 facts, names of two letters instead of written biographies; the embedding counts. A single layer is too "
+    note="4,096 facts, names of two letters instead of written biographies; the embedding counts. One layer is too "
     "shallow for its parameters: looped 4 times it holds a fifth more than once (seed 0: 2.34 and 1.88 bits)",
 )
 

@@ -36,8 +36,8 @@ PAPER = Paper(
     changes="z_0 = 0, z <- f(z + x) on real vectors; loss on the last T of b loops",
     claim="one looped layer matches the stack on least squares, and its error stays flat past b loops",
     theirs="1 layer looped as good as 12 layers, flat past b = 30 (20 dimensions)",
-    note=f"{D} dimensions, b = {LOOPS}, T = {LAST}; a pair is one token, and sees all others; no curriculum. With b = 8 "
-    "and T = 4 (seed 20) the error went from 0.009 to 0.013; the stack's was 0.002",
+    note=f"{D} dimensions, b = {LOOPS}, T = {LAST}; a pair is one token, and sees all others; no curriculum. With b = 8"
+    " and T = 4 (seed 20) the error went from 0.009 to 0.013; the stack's was 0.002",
 )
 
 
