@@ -31,7 +31,8 @@ PAPER = Paper(
     changes="nothing: k layers looped L times beside k, and beside k L different ones",
     claim="1 layer looped L times does what L layers do, and 1 layer does not",
     theirs="sums of 32 numbers: 1x1 0.00, 1x12 0.996, 12x1 1.00; 16 hops: 1x1 0.49, 1x6 1.00, 6x1 1.00",
-    note="smaller tasks and models, 4 loops instead of 12; a control of ours, 1 layer with pauses, has to fail, too",
+    note="smaller tasks and models, 4 loops instead of 12; a control of ours, 1 layer with pauses, has to fail, too. The "
+    "hops begin with 1; all at once (seed 0, 2,500 steps) the stack learns them, 1.00, and the loop does not, 0.50",
 )
 
 
@@ -111,7 +112,7 @@ MODELS = {
 }
 QUESTIONS = {
     "6 numbers": dict(task="latent_thoughts", position="relative", reach=21 * L, steps=3000),  # L: with pauses
-    "3 hops": dict(task="phop", hops=3, position="alibi", n_prelude=0, batch=32, curriculum=True, steps=1500),
+    "3 hops": dict(task="phop", hops=3, position="alibi", n_prelude=0, batch=32, curriculum=True, gate=0.5, steps=2000),
     "4 edges": dict(task="chains", hops=4, chains=2, names=40, backprop_loops=0, steps=1000),
 }
 ALL = dict(injection="none", norm="pre", reembed=False, sampler="fixed", curriculum=False, ema=0.0)
