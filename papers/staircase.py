@@ -65,6 +65,9 @@ class Places(Task):
             places.append(leads[move - 5, places[-1]])
         return torch.stack(places, dim=1).masked_fill((tokens < 5) | (tokens == 7), IGNORE)
 
+    def name(self, token):
+        return "01234xy."[token]
+
     def measure(self, tokens):
         return ((tokens == 5) | (tokens == 6)).sum(1)
 

@@ -6,17 +6,23 @@ from helpers import build, gradients, paper, tokens
 
 from tasks import IGNORE
 
-module = paper("latent_thoughts")
+module, sums = paper("latent_thoughts"), paper("sums")
 
 
 @pytest.mark.parametrize("difficulty", [None, 1, 5, 8, 10])
 def test_the_sums_are_those_of_python(difficulty):
-    for row, targets, n in zip(*(part.tolist() for part in module.Sums().batch("test", 0, 60, difficulty))):
+    for row, targets, n in zip(*(part.tolist() for part in sums.Sums().batch("test", 0, 60, difficulty))):
         question, behind = "".join("0123456789+=. "[token] for token in row).split("=")
         numbers = question.split("+")
         assert len(numbers) == n and all(len(number) == 2 for number in numbers) and behind.rstrip() == ".."
         assert "".join(str(digit) for digit in targets if digit != IGNORE) == f"{sum(map(int, numbers)):03}"
         assert targets[3 * n - 1] != IGNORE and targets[3 * n + 1] != IGNORE
+
+
+def test_a_question_reads_as_in_the_docstring():
+    task = sums.Sums(numbers=4)
+    tokens = torch.tensor([3, 1, 10, 0, 7, 10, 4, 5, 11, 12, 12, 13, 13, 13])
+    assert f'"{task.show(tokens, task.answer(tokens[None])[0])}"' in sums.Sums.__doc__
 
 
 def test_a_token_is_answered_at_its_last_pause():
