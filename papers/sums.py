@@ -46,6 +46,6 @@ class Sums(Task):
 
     def show(self, tokens, prediction=None):
         text = "".join("0123456789+=. "[token] for token in tokens.tolist()).rstrip()
-        return (
-            text if prediction is None else text + " -> " + "".join(map(str, prediction[len(text) - 3 :][:3].tolist()))
-        )
+        if prediction is None:
+            return text
+        return text + " -> " + "".join(map(str, prediction[: len(text)][-3:].tolist()))

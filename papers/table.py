@@ -26,11 +26,11 @@ in brackets; minutes are of one seed on one thread. "Theirs" is at their size, "
 def row(numbers):
     name, seeds = numbers["name"], len(numbers["seeds"])
     paper = f"[{name}]({name}.py): [{numbers['title']}](https://arxiv.org/abs/{numbers['arxiv']})"
-    ours = f"{numbers['ours']} ({seeds} seeds)" + (f". {numbers['note']}" if numbers["note"] else "")
+    ours = f"{numbers['ours']} ({seeds} seeds)" + (f"; {numbers['note']}" if numbers["note"] else "")
     minutes = max(found["minutes"] for found in numbers["by_seed"])
     picture = f"[picture](../results/papers/{name}/{name}.png)"
     cells = (paper, numbers["changes"], numbers["claim"], numbers["theirs"], ours, numbers["verdict"], minutes, picture)
-    return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |"
+    return "| " + " | ".join(str(cell).replace("|", "/").replace("; ", "<br>") for cell in cells) + " |"
 
 
 def text():
