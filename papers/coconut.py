@@ -131,7 +131,7 @@ def judge(found):
     beats = {other: last["latent thoughts"] > last[other] + 0.05 for other in ("written steps", "pauses")}
     one = f"depends: latent thoughts beat {max(beats, key=beats.get)} alone"
     verdict = ("not reproduced", one, "reproduced")[sum(beats.values())]
-    return f"{HOPS} edges, chance 0.5 (block applications a question): {', '.join(ours)}", verdict
+    return f"{HOPS} edges, chance 0.5 (block applications a question): {'; '.join(ours)}", verdict
 
 
 def draw(found):

@@ -113,14 +113,14 @@ def judge(found):
             name = f"{stack}, {asked}"
             parts = [f"{way} {between(found, f'{name}, {way}, median')}, best {between(found, f'{name}, {way}, best')}"
                      for way in WAYS]  # fmt: skip
-            ours.append(f"{name} {between(found, name)}: {'; '.join(parts)}")
+            ours.append(f"{name} {between(found, name)}: {', '.join(parts)}")
     hurts = median(found, "plain, as trained, naive, median") < -0.02
     milder = median(found, "plain, as trained, damped, median") > median(found, "plain, as trained, naive, median") / 2
     helps = any(median(found, f"plain, {asked}, damped, best") > 0.01 for asked in ASKED)
     verdict = "reproduced" if hurts and milder and helps else "not reproduced"
     if hurts and milder and not helps:
         verdict = "depends: naively it hurts, in half steps less, and it helps nowhere"
-    return "change of accuracy by running layers twice, median span and the best of val. " + ". ".join(ours), verdict
+    return "change of accuracy by running layers twice, median span and the best of val: " + "; ".join(ours), verdict
 
 
 def draw(found):

@@ -97,7 +97,7 @@ def judge(found):
     best, single, stack = (median(found, name) for name in names)
     names[1:1] = [f"looped, {steps} x {MOST // steps}" for steps in STEPS] + [f"looped, 1 x {2 * MOST}"]
     names += [f"{label}, {STEPS[-1]} x {MOST}" for label in ("looped", "stack")]
-    ours = ", ".join(f"{name} {between(found, name)}" for name in names)
+    ours = "; ".join(f"{name} {between(found, name)}" for name in names)
     ways = {True: "yes", False: "no"}
     as_stack, more = best > stack - 0.03, best > single + 0.05
     verdict = "reproduced" if as_stack and more else "depends" if more else "not reproduced"

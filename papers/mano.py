@@ -101,7 +101,7 @@ def judge(found):
     hardest = max(int(name.split(",")[0]) for name in found[0] if "," in name)
     few, looped, stack = (median(found, f"{hardest}, {label}") for label in MODELS)
     shown = looped > few + 0.2 and looped > stack - 0.05
-    numbers = ", ".join(f"{label} {between(found, f'{hardest}, {label}')}" for label in MODELS)
+    numbers = "; ".join(f"{label} {between(found, f'{hardest}, {label}')}" for label in MODELS)
     verdict = "reproduced" if shown else "not reproduced"
     if max(few, looped, stack) < 0.5:
         verdict += ": no model learns it in these steps"  # which says nothing about loops

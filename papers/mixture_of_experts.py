@@ -117,7 +117,7 @@ def measure(lab):
 
 
 def judge(found):
-    said = ", ".join(
+    said = "; ".join(
         f"{kind} {between(found, f'4 hops, {kind}')} ({found[0][f'parameters, {kind}']:,} parameters)" for kind in KINDS
     )
     one, experts, wide = (median(found, f"4 hops, {kind}") for kind in KINDS)

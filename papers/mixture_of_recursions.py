@@ -131,7 +131,7 @@ def judge(found):
     verdict += "".join(f"; {'' if holds else 'not '}{part}" for part, holds in parts.items())
     ours = [f"{label} {between(found, f'right, {label}')} ({between(found, f'loops, {label}', 1)})" for label in MODELS]
     ours += [f"loops of expert choice: {hard:.1f} for a digit directly above a sum of nine, {easy:.1f} for others"]
-    return f"accuracy (block applications a token): {', '.join(ours)}", verdict
+    return f"accuracy (block applications a token): {'; '.join(ours)}", verdict
 
 
 def draw(found):

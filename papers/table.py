@@ -15,31 +15,41 @@ task. `make papers` runs them all, and goes on where it stopped. What is only a 
 [recipes.py](../recipes.py): `--preset` kohli, saunshi, huginn, parcae or discoloop. [experiment.py](experiment.py) is
 what the files share; [gru.py](gru.py), a recurrent net, is a control of [RESULTS.md](../RESULTS.md).
 
-This page is written by `python papers/table.py` from [results/papers](../results/papers). Medians of the seeds, ranges
-in brackets; minutes are of one seed on one thread. "Theirs" is at their size, "ours" at one that takes minutes.
+This page is written by `python papers/table.py` from [results/papers](../results/papers). Verdicts are of the claim in
+miniature, by a rule that stands in each file; the numbers behind them, and the paper's, are below. Minutes are of one
+seed on one thread.
 
-| file | what changes in the loop | claim | theirs | ours | verdict | minutes | picture |
-|---|---|---|---|---|---|---|---|
+| file | numbers | what changes in the loop | claim | verdict | minutes |
+|---|---|---|---|---|---|
 """
 
 
 def row(numbers):
-    name, seeds = numbers["name"], len(numbers["seeds"])
-    paper = f"[{name}]({name}.py): [{numbers['title']}](https://arxiv.org/abs/{numbers['arxiv']})"
-    ours = f"{numbers['ours']} ({seeds} seeds)" + (f"; {numbers['note']}" if numbers["note"] else "")
+    name = numbers["name"]
     minutes = max(found["minutes"] for found in numbers["by_seed"])
-    picture = f"[picture](../results/papers/{name}/{name}.png)"
-    cells = (paper, numbers["changes"], numbers["claim"], numbers["theirs"], ours, numbers["verdict"], minutes, picture)
-    return "| " + " | ".join(str(cell).replace("|", "/").replace("; ", "<br>") for cell in cells) + " |"
+    links = (f"[{name}.py]({name}.py)", f"[ours](#{name})")
+    cells = (*links, numbers["changes"], numbers["claim"], numbers["verdict"], minutes)
+    return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |\n"
+
+
+def section(numbers):
+    name, ours = numbers["name"], numbers["ours"].split("; ")
+    lines = [f"## {name}", "", f"[{numbers['title']}](https://arxiv.org/abs/{numbers['arxiv']})", ""]
+    lines += [f"- Theirs: {numbers['theirs']}", f"- Ours, {len(numbers['seeds'])} seeds:"]
+    lines += [f"  - {each}" for each in ours]
+    lines += [f"- Where this is not the paper: {numbers['note']}"] if numbers["note"] else []
+    lines += ["", f"![{name}](../results/papers/{name}/{name}.png)", ""]
+    return "\n".join(lines)
 
 
 def text():
     paths = sorted((ROOT / "results/papers").glob("*/*.json"))
-    judged = {path.stem for path in paths}
+    found, judged = [json.loads(path.read_text()) for path in paths], {path.stem for path in paths}
     files = sorted(path.stem for path in (ROOT / "papers").glob("*.py") if "\nPAPER = " in path.read_text())
     waiting = ", ".join(f"[{name}]({name}.py)" for name in files if name not in judged)
-    rows = "\n".join(row(json.loads(path.read_text())) for path in paths)
-    return HEAD + rows + (f"\n\nNot run on three seeds yet, so without a verdict: {waiting}." if waiting else "") + "\n"
+    waiting = f"\nNot run on three seeds yet, so without a verdict: {waiting}.\n" if waiting else ""
+    what = "\n# Their numbers and ours\n\nOurs are medians of the seeds, with ranges in brackets.\n\n"
+    return HEAD + "".join(map(row, found)) + waiting + what + "\n".join(map(section, found))
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def judge(found):
         f"{between(found, f'{kind}, times', 0)} applications)"
         for kind in KINDS
     )
-    return f"after {L} applications, and more: {', '.join(ours)}", verdict
+    return f"after {L} applications, and more: {'; '.join(ours)}", verdict
 
 
 def draw(found):
