@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,10 @@ def test_what_was_trained_is_kept(elsewhere):
 def test_the_table_is_that_of_the_numbers():
     table = paper("table")
     assert (ROOT / "papers/README.md").read_text() == table.text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results/papers").glob("*/*.json")), ids=lambda path: path.stem)
+def test_the_verdict_is_that_of_the_numbers(path):
+    module, numbers = paper(path.stem), json.loads(path.read_text())
+    assert [numbers["ours"], numbers["verdict"]] == [*module.judge(numbers["by_seed"])]
+    assert asdict(module.PAPER).items() <= numbers.items() and len(numbers["by_seed"]) == len(numbers["seeds"]) >= 3
