@@ -19,8 +19,8 @@ from analyses.depth_curves import fit_exponential
 from figures import WIDTH, plt, seeds_text
 
 LOOPS = (1, 2, 4, 8)
-TASK = dict(task="multihop", hops=4, position="window", preset="parcae", lr=3e-3)
-BUDGETS = (4000, 8000, 16000, 32000)  # forward passes of a batch through a block; a backward pass counts as two
+TASK = dict(task="multihop", hops=8, position="window", preset="parcae", lr=3e-3)
+BUDGETS = (8000, 16000, 32000)  # forward passes of a batch through a block; a backward pass counts as two
 PAPER = Paper(
     name="parcae",
     title="Parcae: Scaling Laws for Stable Looped Language Models (Prairie et al. 2026)",
