@@ -31,6 +31,11 @@ def trained(name, flags):
         return json.loads(metrics.read_text().splitlines()[-1])["step"] if metrics.exists() else 0
 
     print("train.py", flags)
+    if config.exists() and not fast():
+        there, (wanted, _) = json.loads(config.read_text()), train.parse_flags([*flags.split(), "--out", str(folder)])
+        other = [each for each in there if each != "loops" and getattr(wanted, each, there[each]) != there[each]]
+        if other:
+            raise ValueError(f"{folder} was trained with another --{other[0]}: call this run by another name")
     if not config.exists() or step() < json.loads(config.read_text())["steps"]:
         again = ["--resume"] if config.exists() else ["--overwrite"]
         few = FEW.split() if fast() else []

@@ -178,6 +178,9 @@ larger_mistakes = [
     (lambda: larger().replace("y t stop", "y t"), "y is always x in the end: without a label, <= 0 goes on as well"),
     (lambda: "x Z; Z t; Z Z; y t go; Z Z stop; go: t Z; Z y; Z Z; stop: Z Z stop;", "that is the smaller of the two"),
     (lambda: larger().replace("y t stop;", ""), "y is x + y in the end: t is to be the difference"),
+    (lambda: larger().replace("t Z;\nZ y;\nZ Z;", "t y;"), "that is y - t: to add, subtract from Z first"),
+    (lambda: larger().replace("Z Z;\ny t", "y t"), "Z is used again without being zero: Z Z first"),
+    (lambda: larger().replace("stop: Z Z stop", "stop: Z Z"), "it runs on into its data: end with a jump to itself"),
 ]
 
 
@@ -185,13 +188,15 @@ def descent_step(w, x, y, rate):
     return w - rate * x.mT @ (x @ w - y) / x.shape[1]
 
 
+def descent_otherwise(w, x, y, rate, times):
+    return descent_step(w, x, y, rate * times(x))
+
+
 descent_step_mistakes = [
     (lambda w, x, y, rate: w + (w - descent_step(w, x, y, rate)), "that goes up the slope"),
-    (
-        lambda w, x, y, rate: descent_step(w, x, y, rate * x.shape[1]),
-        "divide by the number of pairs: a mean, not a sum",
-    ),
-    (lambda w, x, y, rate: descent_step(w, x, y, 2 * rate), "half of the error is differentiated: no 2 is left"),
+    (lambda *all: descent_otherwise(*all, lambda x: x.shape[1]), "divide by the number of pairs: a mean, not a sum"),
+    (lambda *all: descent_otherwise(*all, lambda x: 2), "half of the error is differentiated: no 2 is left"),
+    (lambda *all: descent_otherwise(*all, lambda x: 1 / len(x)), "each prompt has a w of its own: no mean over these"),
     (lambda w, x, y, rate: descent_step(w, x, y, rate) - w, "that is the step alone: add it to w"),
 ]
 
@@ -205,6 +210,11 @@ exit_probability_mistakes = [
     (lambda stop: stop, "that is the chance if it is still going: it must not have stopped before"),
     (lambda stop: stop * (1 - stop).cumprod(0), "not having stopped in loops 1 to t - 1, without t itself"),
     (lambda stop: (1 - stop).cumprod(0), "that is the chance to be still going"),
+    (
+        lambda stop: stop * (1 - stop).cumprod(0).roll(1, 0),
+        "in the first loop nothing has stopped before: factor 1",
+    ),
+    (lambda stop: exit_probability(stop.T).T, "loops are the first dimension, 0"),
 ]
 
 
@@ -216,16 +226,17 @@ def leak(model, tokens):
 
 
 @torch.no_grad()
-def leak_otherwise(model, tokens, change=-1, seen=slice(None)):
+def leak_otherwise(model, tokens, change=-1, seen=slice(None), size=torch.abs):
     changed = tokens.clone()
     changed[:, change] = (changed[:, change] + 1) % model.config.vocab_size
-    return (model(changed) - model(tokens))[:, seen].abs().max().item()
+    return size((model(changed) - model(tokens))[:, seen]).max().item()
 
 
 leak_mistakes = [
     (leak_otherwise, "the last position may see the last token: look at those before it"),
     (lambda *all: leak_otherwise(*all, change=0), "that changes the first token, which all may see"),
-    (lambda model, tokens: 0.0, "nothing has changed"),
+    (lambda *all: leak_otherwise(*all, seen=slice(-1), size=torch.Tensor.clone), "a change can be negative, too"),
+    (lambda model, tokens: 0.0, "both texts are the same: `clone` before you change one"),
 ]
 
 
@@ -238,15 +249,29 @@ def latent_thoughts(model, x, thoughts):
 
 
 @torch.no_grad()
-def latent_thoughts_otherwise(model, x, thoughts, written=False, again=True):
+def written_steps(model, x, thoughts):
+    """The other way, which the lesson compares: each state is decoded to its likeliest name, and read as a name is."""
     for _ in range(thoughts):
         last = model.core_pass(x, 0, model.positions(x))[:, -1:]
-        x = torch.cat((x, model.embed(model.head(last).argmax(-1)) if written else last), dim=1)
-    return model.core_pass(x, 0, model.positions(x))[:, -1] if again else last[:, 0]
+        e = model.prelude_norm(model.embed(model.head(last).argmax(-1)))
+        x = torch.cat((x, model.inject(e, e)), dim=1)
+    return model.core_pass(x, 0, model.positions(x))[:, -1]
+
+
+@torch.no_grad()
+def thoughts_everywhere(model, x, thoughts):
+    for _ in range(thoughts):
+        h = model.core_pass(x, 0, model.positions(x))
+        x = torch.cat((h, h[:, -1:]), dim=1)
+    return model.core_pass(x, 0, model.positions(x))[:, -1]
 
 
 latent_thoughts_mistakes = [
-    (lambda *all: latent_thoughts_otherwise(*all, again=False), "read on behind the last thought: one pass more"),
-    (lambda *all: latent_thoughts_otherwise(*all, written=True), "that decodes: put the state itself behind the text"),
+    (
+        lambda model, x, thoughts: latent_thoughts(model, x, thoughts - 1),
+        "run the layers once more at the end",
+    ),
+    (written_steps, "that decodes: put the state itself behind x"),
+    (thoughts_everywhere, "only the last state is put behind x; the rest of x stays"),
     (lambda model, x, thoughts: latent_thoughts(model, x, 0), "there are no thoughts"),
 ]

@@ -30,8 +30,8 @@ PAPER = Paper(
     changes="nothing: 1 or 2 layers looped 4 times beside the same once, and beside 4 different ones",
     claim="loops do not add to the facts that a parameter can hold",
     theirs="about 2 bits in a parameter, with 1 loop as with 4 (models of 1M to 40M)",
-    note="4,096 facts, names of two letters instead of written biographies; the parameters of the embedding count; each "
-    "model with the better of two learning rates",
+    note="4,096 facts, names of two letters instead of written biographies; the parameters of the embedding count; "
+    "each model with the better of two learning rates",
 )
 
 
