@@ -123,8 +123,20 @@ def starts(folder):
     return found
 
 
+def papers():
+    """How many of the papers' claims got each verdict, of how many."""
+    verdicts = [json.loads(path.read_text())["verdict"] for path in (RESULTS / "papers").glob("*/*.json")]
+    kinds = ("reproduced", "depends", "not reproduced")
+    return {kind: sum(verdict.startswith(kind) for verdict in verdicts) for kind in kinds} | dict(all=len(verdicts))
+
+
 KINDS = dict(
-    exits=exits, bench=bench, phases=phases, starts6=partial(starts, "sudoku6"), starts9=partial(starts, "sudoku9")
+    exits=exits,
+    bench=bench,
+    phases=phases,
+    papers=papers,
+    starts6=partial(starts, "sudoku6"),
+    starts9=partial(starts, "sudoku9"),
 )
 
 
