@@ -1,4 +1,4 @@
-"""What the file of Huginn reads off its curves, against a loop in Python; two starts, and a loop with one end or none."""
+"""What huginn.py reads off its curves, against a loop in Python; two starts, and a loop with one end or none."""
 
 import pytest
 import torch
