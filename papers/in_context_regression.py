@@ -121,15 +121,16 @@ def judge(found):
     late = {label: median(found, f"{label}, at 5b") for label in MODELS}
     matches, flat = at[LOOPED] <= 1.25 * at[STACK], late[LOOPED] <= 1.25 * at[LOOPED]
     drifts = late[FINAL] > 2 * at[FINAL]
-    one_each = "depends: flat with one loss, as good as the stack with the other"
-    better = one_each if at[FINAL] <= 1.25 * at[STACK] else "depends: flat, but the stack is better"
     names = [f"{label}, at {loops}" for label in (LOOPED, FINAL) for loops in ("b", "5b")]
     ours = "; ".join(f"{name} {between(found, name, 3)}" for name in (*names, f"{STACK}, at b", "descent, at b"))
-    verdict = "not reproduced"
-    if matches or flat:
-        verdict = better if flat else "depends: as good as the stack, but not flat"
     if matches and flat:
         verdict = "reproduced" if drifts else "reproduced, but the loss on loop b alone stays flat, too"
+    elif flat and at[FINAL] <= 1.25 * at[STACK]:
+        verdict = "depends: flat with one loss, as good as the stack with the other"
+    elif flat or matches:
+        verdict = f"depends: {'flat, but the stack is better' if flat else 'as good as the stack, but not flat'}"
+    else:
+        verdict = "not reproduced"
     return f"error (share of the variance) with b = {LOOPS}: {ours}", verdict
 
 
