@@ -11,7 +11,7 @@ no gradient. So f learns to come to rest at the answer, not to be there at loop 
 Tokens are real vectors, (x, y, 0) and (x, 0, 1): `begin` takes (B, T, d + 2) instead of whole numbers. No task of
 train.py has such tokens, so this file trains by itself (regression.py makes the prompts).
 
-    python papers/in_context_regression.py          6 minutes a seed on one thread
+    python papers/in_context_regression.py          10 minutes a seed on one thread
 """
 
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ PAPER = Paper(
     changes="z_0 = 0, z <- f(z + x) on real vectors; loss on the last T of b loops",
     claim="one looped layer matches the stack on least squares, and its error stays flat past b loops",
     theirs="1 layer looped as good as 12 layers, flat past b = 30 (20 dimensions)",
-    note=f"{D} dimensions, b = {LOOPS}, T = {LAST}; a pair is one token, and sees all others; no curriculum. With b = 8"
-    " and T = 4 (seed 20) the error went from 0.009 to 0.013; the stack's was 0.002",
+    note=f"{D} dimensions, b = {LOOPS}, T = {LAST}; a pair is one token, and sees all others; no curriculum. With 2,000 "
+    "steps (these seeds) the errors were 0.0035, after 5 b 0.0048, of the stack 0.0011",
 )
 
 
@@ -98,7 +98,7 @@ MODELS = {
 
 def measure(lab):
     size, found = (8 if lab.tiny else 2000), {}
-    val, test = (prompts(lab.seed, split, 0, size) for split in ("val", "test"))
+    test, val = prompts(lab.seed, "test", 0, size), prompts(lab.seed, "val", 0, 10 * size)  # rates explode on rare ones
     for label, settings in MODELS.items():
         torch.manual_seed(stream(lab.seed, "weights"))
         model = fit(lab, label.replace(" ", "_"), speed_up(RegressionGPT(RegressionConfig(**settings))))

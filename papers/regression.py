@@ -13,7 +13,7 @@ from tasks import stream
 from train import Settings, learning_rate, make_optimizer
 
 D, EXAMPLES, QUESTIONS = 4, 8, 4  # numbers in x, pairs (x, y) in a prompt, and x alone
-STEPS, LR = 2000, 2e-3
+STEPS, LR = 3600, 2e-3
 
 
 def prompts(seed, split, step, size):
