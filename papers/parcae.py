@@ -8,7 +8,7 @@ little: the loss falls like an exponential to what it is at the mean count of tr
 What changes in the loop: settings alone, `--preset parcae` (an injection that cannot blow up, a count for each
 sequence). That it stays stable where others do not is shown by `python analyze.py stability`, see RESULTS.md.
 
-    python papers/parcae.py          9 minutes a seed on one core
+    python papers/parcae.py          10 minutes a seed on one core
 """
 
 import numpy as np
@@ -89,9 +89,12 @@ def draw(found):
         left.plot(LOOPS, [median(found, f"{budget}, {loops}") for loops in LOOPS], ".-", color=color, label=budget)
         for seed in found:
             left.plot(LOOPS, [seed[f"{budget}, {loops}"] for loops in LOOPS], ".", color=color, alpha=0.5)
-    left.set(xlabel="mean loops in training", ylabel="loss (nats, val)", xscale="log", xticks=LOOPS, xticklabels=LOOPS)
+    left.set(xlabel="mean loops in training", ylabel="loss (nats, val)", xscale="log", yscale="log")
+    left.set_xticks(LOOPS, LOOPS)
     left.minorticks_off()
-    left.legend(title="passes through a block", fontsize="small")
+    left.legend(
+        title="passes through a block", ncols=4, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.25)
+    )
     counts = range(1, 4 * LOOPS[-1] + 1)
     for seed in found:
         right.plot(counts, seed["by loop"], "k.", ms=3)
