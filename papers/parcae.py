@@ -16,7 +16,7 @@ import torch
 from experiment import Paper, between, median, run_paper
 
 from analyses.depth_curves import fit_exponential
-from figures import WIDTH, plt, seeds_text
+from figures import BLUE, WIDTH, plt, seeds_text
 
 LOOPS = (2, 4, 8, 16)
 TASK = dict(task="multihop", hops=4, position="window", preset="parcae", lr=3e-3)
@@ -99,8 +99,10 @@ def draw(found):
     for seed in found:
         right.plot(counts, seed["by loop"], "k.", ms=3)
     fit = fit_exponential(np.median([seed["by loop"] for seed in found], axis=0))
-    right.plot(counts, [fit["e_inf"] + fit["A"] * np.exp(-fit["k"] * count) for count in counts])
-    right.axvline(LOOPS[-1], color="k", ls=":")
+    curve = [fit["e_inf"] + fit["A"] * np.exp(-fit["k"] * count) for count in counts]
+    right.plot(counts, curve, color=BLUE, label="an exponential")
+    right.axvline(LOOPS[-1], color="k", ls=":", label="mean of training")
+    right.legend(fontsize="small")
     right.set(xlabel=f"loops at test (trained on {LOOPS[-1]} on average)", ylabel="loss (nats, val)")
     low, high = best(found, BUDGETS[0]), best(found, BUDGETS[-1])
     title = f"The best loops: {low:.1f} at the smallest budget, {high:.1f} at the largest"
