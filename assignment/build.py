@@ -33,7 +33,8 @@ from mistakes import MISTAKES, apply  # noqa: E402
 
 CODE = [
     *(f"{name}.py" for name in "attention checks looped fast tasks sudoku boards chains figures runs recipes".split()),
-    *("train.py", "analyze.py", "LICENSE", "requirements.txt", "papers/experiment.py", "papers/latent_thoughts.py"),
+    *("train.py", "analyze.py", "LICENSE", "requirements.txt"),
+    *("papers/experiment.py", "papers/latent_thoughts.py", "papers/sums.py"),
     *(f"analyses/{name}.py" for name in "__init__ common depth depth_curves think".split()),
 ]
 GRADER = ["grade.py", *(f"grader/{path.name}" for path in sorted((HERE / "grader").glob("*.py")))]

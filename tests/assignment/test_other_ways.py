@@ -83,7 +83,7 @@ for module, name in (
     ("tasks", "PHop"),
     ("tasks", "Addition"),
     ("chains", "Chains"),
-    ("latent_thoughts", "Sums"),
+    ("sums", "Sums"),
 ):
     TASKS[name] = f"from {module} import {name}\n\n\nclass Mine({name}):\n    unit = 'steps'\n"
 
@@ -92,7 +92,7 @@ for module, name in (
 def test_another_task(name):
     from helpers import paper
 
-    paper("latent_thoughts")
+    paper("sums")
     answer = probes.task(build.loader({"my_task.py": TASKS[name]}), 5)
     checks = [check for check in table.CHECKS if check.probe == "task"]
     assert [judges.judge(check, answer, {}) for check in checks] == [""] * len(checks)
