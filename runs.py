@@ -365,6 +365,13 @@ def resume(flags, given, settings):
     return checkpoint
 
 
+def other_flag(folder, wanted):
+    """The first flag that the run in the folder has otherwise than `wanted`, if any; its loops training sets itself."""
+    there = json.loads((folder / "config.json").read_text())
+    other = (name for name, value in there.items() if name != "loops" and getattr(wanted, name, value) != value)
+    return next(other, None)
+
+
 def open_folder(flags):
     """Make or clear the run folder. config.json is written last, so a folder that has one can be resumed."""
     if RANK > 0:

@@ -13,6 +13,7 @@ import torch
 
 import train
 from figures import plt
+from runs import other_flag
 
 FEW = "--steps 2 --eval_every 1 --eval_size 4 --batch 8"  # of training, for the test suite
 
@@ -32,10 +33,9 @@ def trained(name, flags):
 
     print("train.py", flags)
     if config.exists() and not fast():
-        there, (wanted, _) = json.loads(config.read_text()), train.parse_flags([*flags.split(), "--out", str(folder)])
-        other = [each for each in there if each != "loops" and getattr(wanted, each, there[each]) != there[each]]
-        if other:
-            raise ValueError(f"{folder} was trained with another --{other[0]}: call this run by another name")
+        wanted, _ = train.parse_flags([*flags.split(), "--out", str(folder)])
+        if other := other_flag(folder, wanted):
+            raise ValueError(f"{folder} was trained with another --{other}: call this run by another name")
     if not config.exists() or step() < json.loads(config.read_text())["steps"]:
         again = ["--resume"] if config.exists() else ["--overwrite"]
         few = FEW.split() if fast() else []

@@ -143,8 +143,7 @@ def draw(found):
     figure.legend(axes[0].lines, KINDS, loc="outside lower center", ncols=4)
     both, norm = (between(found, f"{LONG} bits, {kind}") for kind in ("both", "recall, post-norm"))
     title = f"{LONG} bits after {MOST} loops: {both} right with both, {norm} with recall and a norm"
-    title = f"{title} ({seeds_text(len(found))})"
-    figure.suptitle(title, size=11)
+    figure.suptitle(f"{title} ({seeds_text(len(found))})", size=11)
     return figure
 
 

@@ -29,7 +29,7 @@ import torch  # noqa: E402
 import train  # noqa: E402
 from analyses.depth import accuracy_by_loop  # noqa: E402
 from figures import BLUE, GREEN, GREY, ORANGE, write  # noqa: E402
-from runs import RunFlags, fail, run_main  # noqa: E402
+from runs import RunFlags, fail, other_flag, run_main  # noqa: E402
 
 VERDICTS = ("reproduced", "not reproduced", "depends")
 COLORS = (GREY, BLUE, GREEN, ORANGE, "#CC79A7", "#56B4E9", "#D55E00")  # told apart by every kind of eye
@@ -70,10 +70,8 @@ class Lab:
         if not (folder / "config.json").exists():
             return False
         wanted, _ = train.parse_flags(words)
-        there = json.loads((folder / "config.json").read_text())
-        wrong = [name for name, value in there.items() if name != "loops" and getattr(wanted, name, value) != value]
-        if wrong:
-            fail(f"{folder} was trained with another --{wrong[0]}; remove it to train anew")
+        if other := other_flag(folder, wanted):
+            fail(f"{folder} was trained with another --{other}; remove it to train anew")
         path = folder / "checkpoint.pt"
         return path.exists() and torch.load(path, weights_only=True)["step"] == wanted.steps
 

@@ -71,8 +71,7 @@ class Reach(Task):
 
     def show(self, tokens, prediction=None):
         root = int((tokens > self.names).sum()) + 3  # behind it stand the steps
-        text = " ".join(map(self.name, tokens.tolist()[: root + 1]))
-        return text if prediction is None else f"{text} -> {self.name(int(prediction[-1]))}"
+        return Chains.show(self, tokens[: root + 1], prediction)
 
     def check(self, batch, prediction):
         return prediction[:, -1] == batch.targets[:, -1]
