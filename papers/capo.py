@@ -10,7 +10,7 @@ of a stack. A loop uses each of its parameters several times: does it hold more?
 
 What changes in the loop: nothing. k x L is k layers looped L times.
 
-    python papers/capo.py          10 minutes a seed on one core
+    python papers/capo.py          10 to 18 minutes a seed on one core
 """
 
 import math

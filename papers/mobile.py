@@ -8,7 +8,7 @@ and fetches each layer again. Does the order matter for what the model learns? T
 What changes in the loop: it runs each layer of the core `repeats` times in a row. With the same layers and as many
 applications of each: loops=4, repeats=1 is A B A B A B A B; 2 and 2: A A B B A A B B; 1 and 4: A A A A B B B B.
 
-    python papers/mobile.py          9 minutes a seed on one thread
+    python papers/mobile.py          9 to 12 minutes a seed on one thread
 """
 
 import time
