@@ -134,7 +134,7 @@ def draw(found):
     figure, axis = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
     groups = [name.split(",")[0] for name in found[0] if name.endswith(", 2x1")]
     draw_bars(axis, found, groups, MODELS)
-    axis.set(xlabel="operations (trained on all of these)", ylabel="questions with every value right (test)")
+    axis.set(xlabel="operations (trained on all of these)", ylabel="every value right (test)")
     axis.set_ylim(0, 1.05)
     axis.legend(title="layers x loops", loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.3))
     few, looped, stack = (median(found, f"{groups[-1]}, {label}") for label in MODELS)
