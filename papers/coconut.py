@@ -2,9 +2,10 @@
 Coconut: Training Large Language Models to Reason in a Continuous Latent Space (Hao et al. 2024, arXiv 2412.06769)
 
 A model that writes its steps commits to one word at each. Coconut does not decode: the last state is put behind the
-text as if it were the next word's embedding, a few times, and then the answer is read. Such a thought can hold several
-places at once, and search several branches of a graph side by side. It is a loop of one token: the text is read once,
-a thought costs as much as one more token, where a loop reads the whole text again.
+text as if it were the next word's embedding, a few times, and then the answer is read. Such a thought could hold
+several places at once and search several branches of a graph side by side (notebooks/4_papers looks whether it does).
+It is a loop of one token: the text is read once, a thought costs as much as one more token, where a loop reads the
+whole text again.
 
 Nobody tells a thought what to be, and the answer alone teaches too little. So in training some of the first steps, a
 random number of them, are thoughts, and those behind them are written (in the paper one step more in each stage).
@@ -13,7 +14,7 @@ What changes in the loop: the last places of the text are filled one by one, eac
 Controls: learned vectors in these places (pauses, Goyal et al. 2024), the same and loops, and steps that are written.
 The task, reach.py, is to say which of two nodes of a graph can be reached.
 
-    python papers/coconut.py                  6 minutes a seed on one core
+    python papers/coconut.py                  4 minutes a seed on one core
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ PAPER = Paper(
     changes="the last state is the next input, several times in a loop",
     claim="where a step must be searched for, latent thoughts beat written steps, at the same cost",
     theirs="which of two is reachable (ProsQA): 97.0 by thoughts, 77.5 by written steps, 76.7 without either",
-    note="a random number of written steps is replaced, theirs one more in each of several stages",
+    note="a random number of written steps is replaced, theirs one more in each of several stages; steps are written "
+    "from the root on, as theirs (from the node back, none has to be searched for). Pauses and loops have not even "
+    "learned one edge in these steps, so that their bar says nothing of loops",
 )
 
 

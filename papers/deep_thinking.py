@@ -125,8 +125,9 @@ def judge(found):
     stays = {bits: [kind for kind in KINDS if median(found, f"{bits} bits, {kind}") >= 0.9] for bits in (BITS, LONG)}
     verdict = "reproduced" if "both" in stays[LONG] and {*stays[BITS], *stays[LONG]} <= BOTH else "not reproduced"
     if verdict != "reproduced" and BOTH & {*stays[BITS]}:
-        right = (f"{bits} bits with {', '.join(kinds) or 'nothing'}" for bits, kinds in stays.items())
-        verdict = f"depends: right to the end on {' and on '.join(right)}"
+        names = [" or ".join(kinds).replace(", ", " + ") or "nothing" for kinds in stays.values()]
+        right = (f"{bits} bits with {kinds}" for bits, kinds in zip(stays, names))
+        verdict = f"depends: right to the end on {'; on '.join(right)}"
     asked = (f"{BITS} bits", "best", f"{LONG} bits")
     told = (f"{kind} {' / '.join(between(found, f'{each}, {kind}') for each in asked)}" for kind in KINDS)
     return f"{BITS} bits after {MOST} loops / {LONG} at the best count / after {MOST}: {'; '.join(told)}", verdict

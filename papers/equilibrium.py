@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import torch
-from experiment import Paper, between, median, run_paper
+from experiment import Paper, between, in_parts, median, run_paper
 
 from analyses.solve import filled, moved
 from figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, seeds_text
@@ -118,10 +118,9 @@ def checks(found, kind):
 
 def judge(found):
     shown, plain = (checks(found, kind) for kind in KINDS)
-    missing = [name for name, holds in shown.items() if not holds]
-    verdict = "depends: it holds, and for the plain loop as well" if all(plain.values()) else "reproduced"
-    if missing:
-        verdict = f"depends: not shown: {'; '.join(missing)}" if any(list(shown.values())[:2]) else "not reproduced"
+    verdict = in_parts(shown, needed=2)
+    if verdict == "reproduced" and all(plain.values()):
+        verdict = "depends: it holds, and for the plain loop as well"
     said = (f"{kind}: " + ", ".join(f"{name} {between(found, f'{kind}, {name}')}" for name in ASKED) for kind in KINDS)
     return "; ".join(said), verdict
 

@@ -107,6 +107,18 @@ def between(found, name, digits=2):
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
+def in_parts(shown, needed=None):
+    """
+    The verdict on a claim in parts, {part: is it shown}: reproduced if all are, otherwise "depends (this: yes, that:
+    no)"; not reproduced if none of the `needed` first parts is (None: of all).
+    """
+    holds = list(shown.values())
+    if all(holds):
+        return "reproduced"
+    words = ", ".join(f"{part}: {'yes' if is_shown else 'no'}" for part, is_shown in shown.items())
+    return f"{'depends' if any(holds[:needed]) else 'not reproduced'} ({words})"
+
+
 def draw_bars(axis, found, groups, kinds):
     """Groups of bars, one bar for each kind: the median of what is named "GROUP, KIND"; each seed is a point."""
     width = 0.8 / len(kinds)

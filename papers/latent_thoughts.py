@@ -15,7 +15,7 @@ al. 2024), so that 1 x 1 spends as much as 1 x L, side by side instead of one af
 from dataclasses import dataclass
 
 import torch
-from experiment import Paper, between, draw_bars, median, run_paper
+from experiment import Paper, between, draw_bars, in_parts, median, run_paper
 from torch import nn
 
 from chains import EdgeGPT
@@ -99,9 +99,7 @@ def judge(found):
         one, looped, stack, pauses = (median(found, f"{question}, {label}") for label in MODELS)
         shown[question] = looped > max(one, pauses) + 0.2 and looped > stack - 0.05
         ours.append(", ".join(f"{label} {between(found, f'{question}, {label}')}" for label in MODELS))
-    where = " and ".join(question for question, holds in shown.items() if holds)
-    verdict = "reproduced" if all(shown.values()) else f"depends: on {where} alone" if where else "not reproduced"
-    return "; ".join(f"{question}: {numbers}" for question, numbers in zip(QUESTIONS, ours)), verdict
+    return "; ".join(f"{question}: {numbers}" for question, numbers in zip(QUESTIONS, ours)), in_parts(shown)
 
 
 def draw(found):

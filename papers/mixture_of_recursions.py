@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from experiment import COLORS, Paper, between, median, run_paper
+from experiment import COLORS, Paper, between, in_parts, median, run_paper
 from torch import nn
 from torch.nn import functional as F
 
@@ -127,11 +127,9 @@ def judge(found):
         "better than others at equal cost": right > max(at["right, all 4"], at["right, at random"]) + 0.02,
         "more loops for the hard": hard > easy + 0.5,
     }
-    verdict = "reproduced" if all(parts.values()) else "depends" if any(list(parts.values())[:2]) else "not reproduced"
-    verdict += "".join(f"; {'' if holds else 'not '}{part}" for part, holds in parts.items())
     ours = [f"{label} {between(found, f'right, {label}')} ({between(found, f'loops, {label}', 1)})" for label in MODELS]
     ours += [f"loops of expert choice: {hard:.1f} for a digit directly above a sum of nine, {easy:.1f} for others"]
-    return f"accuracy (block applications a token): {'; '.join(ours)}", verdict
+    return f"accuracy (block applications a token): {'; '.join(ours)}", in_parts(parts, needed=2)
 
 
 def draw(found):

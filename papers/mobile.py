@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 import torch
-from experiment import COLORS, Paper, between, draw_bars, median, run_paper
+from experiment import COLORS, Paper, between, draw_bars, in_parts, median, run_paper
 
 from figures import WIDTH, plt, seeds_text
 from looped import Config, LoopedGPT
@@ -110,8 +110,7 @@ def judge(found):
         accuracies = (f"{order} {between(found, f'{question}, {order}')}" for order in (*ORDERS, STACK))
         parts.append(f"{question}: {', '.join(accuracies)}")
     times = (f"{found[0][f'megabytes {w}']:.1f} MB {between(found, f'time {w}')}" for w in measured(found))
-    missing = [name for name, holds in checks.items() if not holds]
-    verdict = f"depends: not shown: {', '.join(missing)}" if missing else "reproduced"
+    verdict = in_parts(checks)
     if not any(holds for name, holds in checks.items() if name.endswith("once")):
         verdict = "not reproduced: A A B B does no more than A B"
     return f"{'; '.join(parts)}; time of ABCD x 4 over AAAABBBBCCCCDDDD: {', '.join(times)}", verdict

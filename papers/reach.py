@@ -3,6 +3,9 @@ The task of coconut.py, after the paper's ProsQA: a way through a graph that is 
 whose first step only somebody who looks ahead can choose.
 
     python train.py --task reach --model edges
+
+The way stands in the text, so the accuracy that train.py prints is of somebody who is shown each step right after it
+was asked for; coconut.py lets the model write the steps itself.
 """
 
 from dataclasses import dataclass

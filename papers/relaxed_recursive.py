@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from experiment import COLORS, Paper, between, median, run_paper
+from experiment import COLORS, Paper, between, in_parts, median, run_paper
 from torch import nn
 from torch.func import functional_call
 
@@ -131,10 +131,8 @@ def judge(found):
     }
     parts = [f"{kind} {' / '.join(between(found, f'{kind}, {rank}') for rank in RANKS)}" for kind in KINDS]
     ends = ", ".join(f"{name} {between(found, name)}" for name in ("stack", *LONG))
-    missing = ", ".join(name for name, holds in checks.items() if not holds)
-    verdict = f"depends: not shown: {missing}" if missing else "reproduced"
     ours = f"{HOPS} hops, {FEW} steps, rank {RANKS}: {'; '.join(parts)}; {ends}"
-    return ours, verdict if all(list(checks.values())[:2]) else "not reproduced"
+    return ours, in_parts(checks) if all(list(checks.values())[:2]) else "not reproduced"
 
 
 def draw(found):

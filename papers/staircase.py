@@ -1,18 +1,19 @@
 """
 Staircase Attention for Recurrent Processing of Sequences (Ju et al. 2021, NeurIPS 2022, arXiv 2106.04279)
 
-Two ways to let every token pass the same layer N times. The ladder is the plain loop: N passes over the whole text, so
-whatever must go from the first token to the last has N steps for it. The staircase lets one more chunk of the text in
-at each step, and works on the last N chunks, which see each other as the step before left them:
+Two ways to let every token pass the same layer N times. The ladder is the plain loop: N passes over the whole text, N
+steps in a row, however long the text is. The staircase lets one more chunk of the text in at each step, and works on
+the last N chunks, which see each other as the step before left them:
 
     step 0    A            step 1    A B          step 2    A B C        step 3      B C D     (N = 3; A has left)
 
 Each token costs as much as on the ladder, but the steps are as many as chunks, and what a chunk knows goes to the next
-one: a recurrence in time. So it should follow things through a text of any length, where the ladder ends after N steps.
+one: a recurrence in time. So it should follow things through a text of any length, where the ladder has N steps only.
 
-What changes in the loop: loop t works on the chunks t - N + 1 .. t alone. Loops needed: chunks + N - 1.
+What changes in the loop: loop t works on the chunks t - N + 1 .. t alone. Loops needed: chunks + N - 1. The controls
+see as far in a loop as it does: a ladder at its cost, and one with as many steps in a row, which costs more and more.
 
-    python papers/staircase.py                7 minutes a seed on one core
+    python papers/staircase.py                9 minutes a seed on one core
 """
 
 from dataclasses import dataclass
@@ -30,8 +31,9 @@ PAPER = Paper(
     arxiv="2106.04279",
     changes="loop t works on a window of chunks that moves over the text",
     claim="at the same cost a token, a recurrence in time tracks what a fixed number of loops cannot",
-    theirs="tracking in a random walk: solved by a staircase, not by a transformer (number not verified)",
-    note="one layer; nothing is cached of the chunks that have left, the paper's plain variant",
+    theirs="staircases solve tasks of tracking that transformers cannot (said; numbers not verified)",
+    note="one layer; nothing is cached of the chunks that have left, the paper's plain variant. Ladders that see all "
+    "of the text, 3 seeds: at its cost 0.25 [0.12, 0.29] of 24 moves; with 16 loops, always, 0.99 of 24 and 0.00 of 96",
 )
 
 
@@ -98,19 +100,19 @@ class Staircase(LoopedGPT):
 # The claim
 
 MOVES, CHUNK, PASSES = 24, 2, 4
-ASKED = (6, 12, 24, 48, 96)  # moves
+ASKED = (12, 24, 48, 96)  # moves
 
 
 def steps(moves):
     return -(-(moves + 1) // CHUNK) + PASSES - 1  # loops until the last chunk has had its passes
 
 
-ALL = dict(task="staircase", moves=MOVES, sampler="fixed", position="relative", reach=CHUNK * PASSES)
+ALL = dict(task="staircase", moves=MOVES, sampler="fixed", reach=CHUNK * PASSES)
 ALL |= dict(curriculum=False, lr=3e-3, eval_size=100, steps=1500)
-MODELS = {
-    "ladder": dict(loops=PASSES),
-    "staircase": dict(model="staircase", chunk=CHUNK, passes=PASSES, loops=steps(MOVES)),
-    "long ladder": dict(loops=steps(MOVES)),  # as many steps in a row: four times the cost a token
+MODELS = {  # with a window of CHUNK * PASSES tokens a ladder sees in a loop what the staircase sees
+    "ladder": dict(position="window", loops=PASSES),
+    "staircase": dict(model="staircase", position="relative", chunk=CHUNK, passes=PASSES, loops=steps(MOVES)),
+    "long ladder": dict(position="window", sampler="poisson", loops=steps(MOVES)),  # as many steps in a row, on average
 }
 
 
@@ -127,9 +129,10 @@ def measure(lab):
 def judge(found):
     ours = [f"{label} {' / '.join(between(found, f'{moves}, {label}') for moves in ASKED)}" for label in MODELS]
     ladder, staircase = (median(found, f"{MOVES}, {label}") for label in ("ladder", "staircase"))
-    beyond = median(found, f"{2 * MOVES}, staircase")
+    far = [median(found, f"{ASKED[-1]}, {label}") for label in ("staircase", "long ladder")]
     verdict = "reproduced" if staircase > max(0.9, ladder + 0.3) else "not reproduced"
-    verdict += f" on texts as long as in training; the staircase has {beyond:.2f} at twice that"
+    if min(far) > 0.9:
+        verdict += f"; a ladder of as many steps does it, too, at {steps(ASKED[-1]) // PASSES} times the cost"
     return f"right at every move of {' / '.join(map(str, ASKED))}: {'; '.join(ours)}", verdict
 
 

@@ -14,7 +14,7 @@ What changes in the loop: it knows t, and the state carries h, the sum of p h, t
 from dataclasses import dataclass
 
 import torch
-from experiment import COLORS, Paper, between, median, run_paper
+from experiment import COLORS, Paper, between, in_parts, median, run_paper
 
 from figures import WIDTH, plt, seeds_text
 from looped import IGNORE, Config, LoopedGPT
@@ -127,9 +127,7 @@ def judge(found):
     ours = [f"{name} " + " / ".join(between(found, f"{name}, right at {hops}") for hops in (4, 6)) for name in MODELS]
     for name in HALTING:
         ours.append(f"{name}, halts " + " / ".join(between(found, f"{name}, halts at {hops}", 1) for hops in (1, 4)))
-    yes = ", ".join(claim for claim in shown if shown[claim])
-    verdict = "reproduced" if all(shown.values()) else f"depends: seen is {yes}" if yes else "not reproduced"
-    return "4 hops, as trained / 6 (halts: 1 / 4): " + "; ".join(ours), verdict
+    return "4 hops, as trained / 6 (halts at 1 / 4): " + "; ".join(ours), in_parts(shown)
 
 
 def draw(found):

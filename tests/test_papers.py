@@ -47,6 +47,15 @@ def test_what_was_trained_is_kept(elsewhere):
     load_model(lab.folder / "a")
 
 
+def test_a_verdict_in_parts():
+    in_parts = paper("experiment").in_parts
+    assert in_parts({"this": True, "that": True}) == "reproduced"
+    assert in_parts({"this": False, "that": False}) == "not reproduced (this: no, that: no)"
+    assert in_parts({"this": False, "that": True}) == "depends (this: no, that: yes)"
+    assert in_parts({"this": False, "that": True}, needed=1) == "not reproduced (this: no, that: yes)"
+    assert in_parts({"this": True, "that": False}, needed=1) == "depends (this: yes, that: no)"
+
+
 def test_the_table_is_that_of_the_numbers():
     table = paper("table")
     assert (ROOT / "papers/README.md").read_text() == table.text()

@@ -32,11 +32,21 @@ def test_one_expert_is_the_plain_model():
 
 def test_the_balance_is_one_if_all_are_equally_busy_and_more_if_one_does_all():
     layer = small().core[0].mlp
-    for scale, expected in ((0.0, 1.0), (100.0, 4.0)):  # the router cannot tell; always the first
+    layer.router.weight.data = 100 * torch.eye(4, 16)  # token i goes to expert i
+    for picked, expected in (([0, 1, 2, 3], 1.0), ([2, 2, 2, 2], 4.0), ([0, 0, 0, 1], 4 * (9 + 1) / 16)):
         layer.imbalance.clear()
-        layer.router.weight.data.zero_()[0] = scale
-        layer(torch.ones(2, 3, 16))
+        layer(torch.eye(16)[picked][None])
         assert abs(layer.imbalance[0].item() - expected) < 1e-4
+        assert layer.chosen.tolist() == [picked]
+
+
+def test_the_balance_is_the_share_chosen_times_the_share_likely():
+    layer, x = small().core[0].mlp, torch.randn(2, 7, 16)
+    layer(x)
+    likely = (x @ layer.router.weight.T).softmax(-1).flatten(0, 1)
+    chosen = layer.chosen.flatten().tolist()
+    by_hand = 4 * sum(chosen.count(i) / 14 * likely[:, i].mean().item() for i in range(4))  # Fedus 2022, equation 4
+    assert abs(layer.imbalance[0].item() - by_hand) < 1e-5 and by_hand != 1
 
 
 def test_everything_learns_and_the_balance_is_of_this_loss_alone():

@@ -25,9 +25,12 @@ def test_who_is_wrong_once_is_wrong_for_good():
     task = MultiHop()
 
     def errs(tokens, loops):
-        wrong = (task.walk(tokens) + 1) % task.entities
-        return torch.nn.functional.one_hot(wrong, task.vocab_size).float()
+        """Wrong in the first call alone; the calls after it walk on from where it ended."""
+        asked.append(tokens)
+        says = (task.walk(tokens) + (len(asked) == 1)) % task.entities
+        return torch.nn.functional.one_hot(says, task.vocab_size).float()
 
+    asked = []
     batch = task.batch("test", 0, 200, 24)
     right = calls.answer_by_calls(errs, task, batch.tokens, 9) == batch.targets[:, -1]
     assert right.float().mean() < 0.15  # by chance alone
