@@ -27,7 +27,7 @@ PAPER = Paper(
     changes="nothing: a program calls the model on parts of the question",
     claim="calls on parts answer questions that are too long for one call, at a similar cost",
     theirs="inputs a hundred times longer than the context, at comparable cost or less",
-    note=f"multi-hop, trained to {PART} hops, in calls of {PART}; the program is given, theirs the model writes itself. "
+    note=f"multi-hop, trained to {PART} hops, in calls of {PART}; the program is given, theirs the model writes. "
     "To see errors add up, calls are asked in a hurry, too: in too few loops",
 )
 KINDS = {"sees 3 tokens": {}, "sees all": dict(position="relative")}

@@ -141,11 +141,14 @@ def draw(found):
     costs = (PASSES, PASSES, f"{steps(ASKED[0])} to {steps(ASKED[-1])}")
     for label, cost, color in zip(MODELS, costs, COLORS[1:]):
         names = [f"{moves}, {label}" for moves in ASKED]
-        axis.plot(ASKED, [median(found, name) for name in names], color=color, label=f"{label}, {cost} passes a token")
+        style = "--" if label == "long ladder" else "-"  # it lies upon the staircase
+        words = f"{label}, {cost} passes a token"
+        axis.plot(ASKED, [median(found, name) for name in names], style, color=color, label=words)
         axis.plot(ASKED, [[seed[name] for seed in found] for name in names], ".", color=color)
     axis.axvline(MOVES, color="black", ls=":", label="longest in training")
     axis.set(xlabel="moves", ylabel="right at every move (test)", xscale="log", ylim=(-0.03, 1.05))
     axis.set_xticks(ASKED, ASKED)
+    axis.minorticks_off()
     axis.legend(fontsize=9)
     ladder, staircase = (median(found, f"{MOVES}, {label}") for label in ("ladder", "staircase"))
     figure.suptitle(f"{MOVES} moves: staircase {staircase:.2f}, ladder at its cost {ladder:.2f} ({seeds_text(found)})")
