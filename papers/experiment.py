@@ -55,7 +55,7 @@ class Lab:
     def __init__(self, paper, seed, tiny=False, threads=1):
         self.paper, self.seed, self.tiny, self.threads = paper, seed, tiny, threads
         self.examples = 8 if tiny else 500
-        self.folder = Path("runs", paper.name, f"seed{seed}")
+        self.folder = Path("runs", paper.name, f"seed{seed}{'_tiny' * tiny}")
 
     def train(self, label, **flags):
         """Train with these flags of train.py, or go on, or find it done; returns (model, task, flags)."""
@@ -64,6 +64,8 @@ class Lab:
         words = [word for name, value in flags.items() for word in as_flag(name, value)]
         if not self.finished(folder, words):
             train.main(words + ["--resume" if (folder / "checkpoint.pt").exists() else "--overwrite"])
+            if not self.finished(folder, words):  # Ctrl-C ends a training without an error
+                fail(f"{folder} was interrupted; the same command goes on from there")
         return train.load_model(folder)
 
     def finished(self, folder, words):
@@ -109,13 +111,14 @@ def between(found, name, digits=2):
 
 def in_parts(shown, needed=None):
     """
-    The verdict on a claim in parts, {part: is it shown}: reproduced if all are, otherwise "depends (this: yes, that:
-    no)"; not reproduced if none of the `needed` first parts is (None: of all).
+    The verdict on a claim in parts, {part: is it shown (None: that was not tested)}: reproduced if all are, otherwise
+    "depends (this: yes, that: no)"; not reproduced if none of the `needed` first parts is (None: of all).
     """
     holds = list(shown.values())
     if all(holds):
         return "reproduced"
-    words = ", ".join(f"{part}: {'yes' if is_shown else 'no'}" for part, is_shown in shown.items())
+    said = {True: "yes", False: "no", None: "not tested"}
+    words = ", ".join(f"{part}: {said[is_shown]}" for part, is_shown in shown.items())
     return f"{'depends' if any(holds[:needed]) else 'not reproduced'} ({words})"
 
 
@@ -156,6 +159,7 @@ def seed_of(lab, measure):
     """What one seed found, from its file if it was measured before."""
     path = lab.folder / "found.json"
     if path.exists():
+        print(f"{path}: measured before; remove it to measure anew")
         return json.loads(path.read_text())
     lab.folder.mkdir(parents=True, exist_ok=True)
     began = time.time()

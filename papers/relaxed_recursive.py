@@ -5,7 +5,7 @@ Somebody has trained a stack of different layers, and it is too large. Can it be
 the mean of those that it replaces (`average`), or one of the stack (`stepwise`), and train on for a little. What is
 lost is that the loops differ; a low-rank matrix for each loop, what changes in the loop, gives some of it back:
 
-    W_t = W + B_t A_t        of rank r, at first the best such matrix for what is left of layer t: the SVD of W_t - W
+    W + B_t A_t        of rank r; it starts as near to the stack's own matrix of loop t as rank r can come (by SVD)
 
     python train.py --model relaxed_recursive --rank 4 --start runs/STACK ...      STACK: an untied run, --norm pre
     python papers/relaxed_recursive.py          6 minutes a seed on one thread
@@ -33,14 +33,16 @@ PAPER = Paper(
     changes="a low-rank matrix for each loop; weights can come from a trained stack",
     claim="a stack becomes a loop in few steps: better than from scratch, and with LoRA nearly as good as the stack",
     theirs="Gemma 2B as a loop of 1B recovers most of its accuracy, and is better than models of 1B",
-    note="6 layers become 2 that are looped 3 times",
+    note="6 layers become 2 that are looped 3 times. Parameters: the stack 297,676, the loop 100,556, with rank 4 "
+    "125,132, with 16 198,860. From scratch the loop has no curriculum in its few steps; with one, and with as many "
+    "steps as the stack and the conversion together, it is as good as the stack",
 )
 
 
 @dataclass
 class RelaxedConfig(Config):
     rank: int = 4  # of what each loop adds to each matrix
-    start: str = ""  # the folder of an untied run with as many layers, to start from its weights
+    start: str = ""  # the folder of an untied run with as many layers, to start from its weights (keep it)
     shared: str = "average"  # what the shared layers start as: average | stepwise, the first, the last, some between
 
     def __post_init__(self):
@@ -124,8 +126,9 @@ def judge(found):
     plain, few, most = (max(at[f"average, {rank}"], at[f"stepwise, {rank}"]) for rank in RANKS)
     checks = {
         "the stack has learned": at["stack, all steps"] > 0.8,
-        "better than from scratch": plain > at["scratch, 0"] + 0.02 and most > at[f"scratch, {RANKS[-1]}"] + 0.02,
-        "LoRA helps": most > plain + 0.02,
+        "better than from scratch in the same steps": plain > at["scratch, 0"] + 0.02
+        and most > at[f"scratch, {RANKS[-1]}"] + 0.02,
+        f"rank {RANKS[2]} helps": most > plain + 0.02,
         f"rank {RANKS[1]} helps": few > plain + 0.02,
         "nearly as good as the stack": most > at["stack, all steps"] - 0.05,
     }
@@ -140,13 +143,15 @@ def draw(found):
     for kind, color, style in zip(KINDS, (*COLORS[1:4], COLORS[1]), ("-", "-", "-", ":")):
         axis.plot([median(found, f"{kind}, {rank}") for rank in RANKS], color=color, ls=style, label=kind)
         axis.plot([[seed[f"{kind}, {rank}"] for seed in found] for rank in RANKS], ".", color=color)
-    for name, style in zip(LONG, ("-", "--")):
-        axis.axhline(median(found, name), color=COLORS[0], ls=style, label=name)
+    for name, style, color in zip(LONG, ("-", "--"), (COLORS[0], COLORS[3])):
+        axis.axhline(median(found, name), color=color, ls=style, label=name)
     axis.set(xlabel="rank of what each loop adds", ylabel=f"accuracy at {HOPS} hops (test)", ylim=(-0.03, 1.05))
     axis.set_xticks(range(len(RANKS)), RANKS)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     said = ", ".join(f"{kind} {median(found, f'{kind}, {RANKS[-1]}'):.2f}" for kind in KINDS[:3])
-    figure.suptitle(f"A loop of 6 layers in {FEW} steps, rank {RANKS[-1]}: {said} ({seeds_text(len(found))})", size=10)
+    figure.suptitle(
+        f"6 layers made 2, looped 3 times, in {FEW} steps, rank {RANKS[-1]}: {said} ({seeds_text(len(found))})", size=10
+    )
     return figure
 
 

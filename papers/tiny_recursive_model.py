@@ -31,7 +31,7 @@ PAPER = Paper(
     "weights 0.80, one step 0.57",
     note="6x6 boards; all segments in one step of the optimizer, where the paper takes one each; no learned halting; a "
     "learning rate that falls, which leaves little to averaging. 800 steps are few for two states: after 3,200 they "
-    "solve 0.99 and 0.96 of 5 and 6 rounds (seed 0, val), so that their bar is of how fast they learn, not of what",
+    "solve 0.99 and 0.96 of 5 and 6 rounds (seed 0, val); here one seed, and with one step two, never left zero",
 )
 
 
@@ -121,12 +121,15 @@ def measure(lab):
 
 def judge(found):
     at = {kind: median(found, f"{kind}, as trained") for kind in KINDS}  # where all cost the same
-    gains = {f"{worse} -> {better} gains": at[better] > at[worse] + 0.03 for worse, better in STEPS}
-    ours = (
-        f"{kind} {between(found, f'{kind}, as trained')} ({between(found, f'{kind}, best loops')} after "
-        f"{between(found, f'{kind}, times', 0)} applications)"
-        for kind in KINDS
-    )
+    gains = {f"{worse} -> {better} gains": at[better] > at[worse] + 0.015 for worse, better in STEPS}
+    if min(seed["two states, best loops"] for seed in found) < 0.5:  # not all of them have learned: 800 steps are few
+        gains = {step: None if "two states" in step else gain for step, gain in gains.items()}
+    ours = []
+    for kind in KINDS:
+        ours.append(f"{kind} {between(found, f'{kind}, as trained')}")
+        if solved := [seed for seed in found if seed[f"{kind}, best loops"] > 0]:  # which loops are best, otherwise?
+            times = between(solved, f"{kind}, times", 0)
+            ours[-1] += f" ({between(found, f'{kind}, best loops')} after {times} applications)"
     return f"after {L} applications, and more: {'; '.join(ours)}", in_parts(gains)
 
 

@@ -47,12 +47,22 @@ def test_what_was_trained_is_kept(elsewhere):
     load_model(lab.folder / "a")
 
 
+def test_what_was_interrupted_is_not_measured(elsewhere, capsys):
+    lab = paper("experiment").Lab(paper("latent_thoughts").PAPER, seed=0, tiny=True, threads=1)
+    with pytest.raises(SystemExit):
+        lab.train("a", task="multihop", minutes=1e-9)  # stops after a step, and saves
+    assert "was interrupted" in capsys.readouterr().err
+    _, _, flags = lab.train("a", task="multihop")
+    assert flags.steps == 3 and "stopped at step" not in capsys.readouterr().err
+
+
 def test_a_verdict_in_parts():
     in_parts = paper("experiment").in_parts
     assert in_parts({"this": True, "that": True}) == "reproduced"
     assert in_parts({"this": False, "that": False}) == "not reproduced (this: no, that: no)"
     assert in_parts({"this": False, "that": True}) == "depends (this: no, that: yes)"
     assert in_parts({"this": False, "that": True}, needed=1) == "not reproduced (this: no, that: yes)"
+    assert in_parts({"this": True, "that": None}) == "depends (this: yes, that: not tested)"
     assert in_parts({"this": True, "that": False}, needed=1) == "depends (this: yes, that: no)"
 
 

@@ -88,5 +88,11 @@ def test_from_the_command_line(elsewhere):
     shape = "--norm pre --n_core 2 --loops 2 --sampler fixed".split()
     main(["--no-tied", "--out", "stack", *shape, *tiny])
     main(["--model", "relaxed_recursive", "--start", "stack", "--rank", "2", "--out", "loop", *shape, *tiny])
+    still = "--rank 0 --lr 1e-12 --weight_decay 0".split()  # what is saved is what it started from
+    main(["--model", "relaxed_recursive", "--start", "stack", *still, "--out", "start", *shape, *tiny])
     model, _, _ = load_model("loop")
+    layers, matrix = load_model("stack")[0].core, "attention.out.weight"  # no norm's gain is folded into it
+    started, _, _ = load_model("start")
+    mean = (layers[0].get_parameter(matrix) + layers[2].get_parameter(matrix)) / 2
+    assert torch.allclose(started.core[0].get_parameter(matrix), mean)
     assert type(model).__name__ == "RelaxedGPT" and model.up[0].shape == (2, 2, 48, 2)
