@@ -8,7 +8,7 @@ of all starts, take the answer of the one that moves the least. No solution is l
 
 What changes in the loop: the start (`state_init="noise"`), and the step.
 
-    python papers/equilibrium.py          about 6 minutes a seed on one core
+    python papers/equilibrium.py          9 minutes a seed on one core
 """
 
 from collections import deque
@@ -29,8 +29,8 @@ PAPER = Paper(
     changes="starts from noise; a step goes 0.95 of the way and is shaken",
     claim="more loops solve more boards, and more starts still more, of which the one that comes to rest is taken",
     theirs="9x9: 0.86 after 16 segments of several loops, 0.93 after 64, 0.998 after 64 from 128 starts",
-    note="6x6 boards, which leave little to gain; one state and a loss at every loop, not a tiny recursive model. On "
-    "9x9 nine starts of a plain loop solve 0.91 instead of 0.70 of the boards that need search (see RESULTS.md)",
+    note="6x6 boards that need search; one state and a loss at every loop, no tiny recursive model; a residual is of a "
+    "step with its shake. One start of the plain loop is its embedding in the first curve, else noise it never saw",
 )
 
 
@@ -141,7 +141,7 @@ def draw(found):
     axes[0].set(ylabel="6x6 boards right (test)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     one, deep, wide = (between(found, f"equilibrium, {name}") for name in (*ASKED[:2], ASKED[-1]))
-    title = f"Boards of {HARD[0]} rounds or more: {one} right after {L} loops, {deep} after {DEEP},"
+    title = f"Boards that need search: {one} right after {L} loops, {deep} after {DEEP},"
     figure.suptitle(f"{title}\n{wide} from {MOST} of {DEEP} loops ({seeds_text(len(found))})", size=11)
     return figure
 
