@@ -11,7 +11,7 @@ no gradient. So f learns to come to rest at the answer, not to be there at loop 
 Tokens are real vectors, (x, y, 0) and (x, 0, 1): `begin` takes (B, T, d + 2) instead of whole numbers. No task of
 train.py has such tokens, so this file trains by itself (regression.py makes the prompts).
 
-    python papers/in_context_regression.py --seeds 23 24 25         13 minutes a seed on one thread
+    python papers/in_context_regression.py --seeds 23 24 25          13 to 16 minutes a seed on one thread
 """
 
 from dataclasses import dataclass
