@@ -118,7 +118,7 @@ def draw(found):
     # with p bits in an address p exp(-lead) of each bit leaks, and a difference of w bits adds 2^(w + 1) of such leaks
     needed = math.log(math.log2(CELLS) * 2 ** (BITS + 1) / 0.25)  # so that less than the 0.25 of a step leaks
     soft.axvline(needed, color=GREY, ls=":", label=f"needed by the formula: {needed:.1f}")
-    soft.legend(loc="upper left", fontsize=8)
+    soft.legend(loc="lower right", fontsize=8)
     steps.set(xlabel="loops, an instruction each", title="Random programs")
     soft.set(xlabel="attention: lead of the right cell (nats)", title="A softer attention, 100 loops")
     digits.set(xlabel="bits of a word", title="Fewer digits, 100 loops")
