@@ -133,9 +133,8 @@ def judge(found):
     ours = [f"{name} " + " / ".join(between(found, f"{name}, right at {hops}") for hops in (4, 6)) for name in MODELS]
     for name in HALTING:
         ours.append(f"{name}, halts " + " / ".join(between(found, f"{name}, halts at {hops}", 1) for hops in (1, 4)))
-    return "right at 4 hops, as trained / 6, at the best loop count (halts at 1 / 4): " + "; ".join(ours), in_parts(
-        shown
-    )
+    asked = "right at 4 hops, as trained / 6, at the best loop count (halts at 1 / 4)"
+    return f"{asked}: {'; '.join(ours)}", in_parts(shown)
 
 
 def draw(found):
