@@ -2,7 +2,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 GROK = $(RUN) train.py --task composition --threads 1 --overwrite
 
-.PHONY: demo phases looped plain untied once inside stability bench tables papers test assignment autograder
+.PHONY: demo phases looped plain untied once inside stability bench tables claims test assignment autograder
 
 demo: .venv/installed
 	$(RUN) train.py --task multihop --control --out runs/demo --overwrite
@@ -16,11 +16,11 @@ phases: .venv/installed
 looped:
 	$(GROK) --out runs/looped
 plain:
-	$(GROK) --out runs/plain --no-reembed --bar 1
+	LOOPED_BAR=1 $(GROK) --out runs/plain --no-reembed
 untied:
 	$(GROK) --out runs/untied --no-tied --loops 4
 once:
-	$(GROK) --out runs/once --sampler fixed --loops 1 --bar 1
+	LOOPED_BAR=1 $(GROK) --out runs/once --sampler fixed --loops 1
 
 inside: runs/demo/checkpoint.pt
 	$(RUN) analyze.py fixedpoint runs/demo
@@ -36,8 +36,9 @@ bench: .venv/installed
 tables: .venv/installed
 	$(RUN) results/tables.py
 
-papers: .venv/installed
-	for file in $$(grep -l "^PAPER = Paper(" papers/*.py); do $(RUN) $$file || exit 1; done
+claims: .venv/installed
+	for file in $$(grep -l "^CLAIM = Claim(" claims/*.py); do \
+		$(RUN) -m claims.$$(basename $$file .py) || exit 1; done
 
 assignment: .venv/installed
 	$(RUN) assignment/build.py

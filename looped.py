@@ -1,70 +1,82 @@
 """
 A looped transformer: one small stack of layers, run as many times as you ask for.
 
-    tokens -> embed -> prelude -> norm -> e            read the question once
-    h = initial state
-    for t in 0..loops-1:   h = core(inject(h, e))      think: the same weights every time
+    tokens -> embed -> prelude -> norm -> e            read the question, once
+    h = e                                              the state before the first loop
+    for t in 0 .. loops - 1:   h = core(inject(h, e))  think, each time with the same weights
     h -> coda -> norm -> head -> logits                answer
 
-Depth is no longer a property of the weights but an argument of the call, `model(tokens, loops=32)`: a few layers do the
-work of many, and harder questions can be given more loops than training ever used. Read top to bottom: the settings,
-the loop, when to stop it, text; then its parts: the block, injection, exit rules. Shapes: B sequences of T tokens,
-states of C = n_embd channels. "The question" is what the tokens say, whatever that is. RESULTS.md lists the papers.
+The depth of this network is not a property of its weights but an argument of the call. A few layers
+do the work of many, and a harder question can be given more loops than training ever used:
+
+    model = LoopedGPT(Config(vocab_size=29))
+    loops = torch.randint(4, 9, (len(tokens),))        another number for each sequence
+    loss, prediction = model.loss(tokens, targets, loops)
+    loss.backward()                                    .. and a step of any optimizer
+    logits = model(tokens, loops=32)                   later, with more loops
+    logits, loops_used = model.solve(tokens)           or as many as each sequence needs
+
+This file needs PyTorch and nothing else. Read it from top to bottom: the settings, the model, its
+training, when to stop, and then its parts, which are those of any GPT. Shapes: B sequences of T
+tokens; C = n_embd channels; H heads of D = C / H channels each. "The question" means the tokens of
+a sequence, whatever they are about.
+
+Papers named below: Press 2022 (arXiv 2108.12409), Raffel 2020 (1910.10683), Su 2021 (2104.09864)
+and, about loops, Bansal 2022 (2202.05826), Yang 2024 (2311.12424), Huginn 2025
+(2502.05171), TRM 2025 (2510.04871), Parcae 2026 (2604.12946), DiscoLoop 2026 (2607.00341).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from attention import Attention, Cache, Positions, RMSNorm, init_weights
-from checks import check_cache, check_config, check_tokens, find_rule, loop_counts, one_count
-
-IGNORE = -100  # the target where no answer is asked (PyTorch's ignore_index)
+IGNORE = -100  # the target at positions where no answer is asked (PyTorch's ignore_index)
+Position = Literal["none", "rope", "alibi", "relative", "window", "grid"]
 
 
 @dataclass
 class Config:
-    vocab_size: int  # different tokens
-    block_size: int  # tokens of the longest sequence in training; the model itself takes any length
-    n_embd: int = 64  # width of the state, C below
-    n_head: int = 4  # attention heads
+    vocab_size: int  # how many different tokens there are
+    n_embd: int = 64  # width of the state, C
+    n_head: int = 4  # attention heads, H
     n_prelude: int = 0  # layers that run once, before the loop
     n_core: int = 1  # layers inside the loop
     n_coda: int = 0  # layers that run once, after the loop
-    loops: int = 8  # loops when the call does not say; for an untied model, the loops it has layers for
-    tied: bool = True  # all loops share the core; False: loops * n_core different layers, a stack to compare with
-    injection: str = "add"  # how e enters each loop: none | add | concat (Huginn 2025) | diagonal (Parcae 2026)
-    norm: str = "post"  # pre (GPT-2) | post (TRM 2025) | sandwich (Huginn 2025); all RMSNorm, see Block
-    position: str = "relative"  # none | rope (Su 2021) | alibi (Press 2022) | relative (T5 2020) | window | grid
-    reach: int = 4  # a head's biases, for distance 0, 1, ..; beyond: relative: the last one, window: not seen
-    coordinates: tuple = ()  # position="grid": (row, column, box) of each cell
-    state_init: str = "embed"  # initial state: embed (e itself) | zeros (Yang 2024) | noise, anew a call (Huginn 2025)
-    reembed: bool = False  # each loop ends by adding what it predicts so far, as an embedding (after DiscoLoop 2026)
-    causal: bool = True  # False: every position sees every other, as a Sudoku needs
-    loss: str = "final"  # which loops learn to answer: final | every (the mean over all loops)
-    backprop_loops: int = 0  # gradient through the last k loops only (Huginn 2025); 0: all, as loss="every" needs
+    loops: int = 8  # the number of loops where a call gives none
+    tied: bool = True  # all loops share the weights of one core; False: a core for each loop
+    injection: Literal["none", "add", "concat"] = "add"  # how e enters each loop (class Injection)
+    norm: Literal["pre", "post", "sandwich"] = "post"  # post keeps the state at one scale (Block)
+    position: Position = "relative"  # how attention knows where tokens stand (class Positions)
+    reach: int = 4  # relative and window: the number of distances that are told apart
+    coordinates: tuple = ()  # grid: of each cell of the board, such as (row, column, box)
+    state_init: Literal["embed", "zeros", "noise"] = "embed"  # h before the first loop (embed: e)
+    reembed: bool = False  # each loop adds its prediction, as an embedding (method `reembed`)
+    causal: bool = True  # a position sees itself and those before it; False: all, as on a board
+    loss: Literal["final", "every"] = "final"  # after the last loop alone, or the mean over all
+    backprop_loops: int = 0  # the gradient flows through the last k loops (Huginn 2025); 0: all
 
     def __post_init__(self):
-        check_config(self)
+        check(self)  # at the end of the file
 
 
 class LoopedGPT(nn.Module):
-    config_class = Config  # a subclass that adds settings adds them to a subclass of Config, and names it here
-    exit_rules = {}  # rules of a subclass, beside those of EXIT_RULES below
+    config_class = Config  # a subclass with more settings writes config_class = MyConfig
 
     def __init__(self, config):
         super().__init__()
-        self.config = config
         C = config.n_embd
+        self.config = config
         self.positions = Positions(config)
-        self.embed = nn.Embedding(config.vocab_size, C)  # also the head: a state is read by what embedding it resembles
+        self.embed = nn.Embedding(config.vocab_size, C)  # also the output matrix, see `head`
         self.prelude = nn.ModuleList(self.new_block() for _ in range(config.n_prelude))
-        self.prelude_norm = RMSNorm(C)  # keeps e from growing while training goes on (Parcae 2026: late blow-ups)
-        self.inject = Injection(config.injection, C)
-        self.core = nn.ModuleList(self.new_block() for _ in range(config.n_core * (1 if config.tied else config.loops)))
+        self.prelude_norm = RMSNorm(C)  # else e may grow for as long as one trains (Parcae 2026)
+        self.inject = Injection(config)
+        n_core = config.n_core if config.tied else config.n_core * config.loops
+        self.core = nn.ModuleList(self.new_block() for _ in range(n_core))
         self.coda = nn.ModuleList(self.new_block() for _ in range(config.n_coda))
         self.norm = RMSNorm(C)
         if config.reembed:
@@ -74,110 +86,130 @@ class LoopedGPT(nn.Module):
     def new_block(self):
         return Block(self.config)
 
-    # ---- the loop. It runs in four places: `states` yields every state; `think` gives the last, maybe with a count for
-    # each sequence; `solve` lets each sequence stop on its own; `decode` reads token by token, with a cache.
-
-    def begin(self, tokens, cache=None):
-        """The initial state h and the question e, (B, T, C) each; and `where`, what attention is told of positions."""
-        check_tokens(tokens, self.config)
-        x = self.embed(tokens)
-        where = self.positions(x, 0 if cache is None else cache.length)
-        e = self.prelude_norm(self.run_layers(self.prelude, x, where, cache, "prelude"))
-        h = e  # so the first loop of injection="add" sees e + e
-        if self.config.state_init == "zeros":
-            h = torch.zeros_like(e)
-        if self.config.state_init == "noise":
-            h = torch.randn_like(e)
-        return h, e, where
-
-    def loop(self, h, e, t, where, cache=None):
-        """
-        One loop, t = 0, 1, ..: from the state h (B, T, C) and the question e to the next state. `where` (see Where in
-        attention.py) has no batch. A subclass may act on t, or widen the state from `begin` to `readout`.
-        """
-        h = self.core_pass(self.inject(h, e), t, where, cache)
-        if self.config.reembed:  # the expected embedding, each of length sqrt(C): long if the prediction is decided
-            mixture = self.head(h).softmax(-1) @ F.normalize(self.embed.weight)
-            h = h + self.reembed_gate * (mixture * self.config.n_embd**0.5)
-        return h
-
-    def core_pass(self, h, t, where, cache=None):
-        n = self.config.n_core
-        layers = self.core if self.config.tied else self.core[t * n : (t + 1) * n]
-        return self.run_layers(layers, h, where, cache, "core", t)
-
-    def run_layers(self, layers, h, where, cache=None, part="core", t=0):
-        for i, block in enumerate(layers):
-            h = block(h, where, cache, (part, t, i))  # the key under which this layer, in this loop, uses the cache
-        return h
-
-    def readout(self, h, answer_mask=None, where=None, cache=None):
-        """What would the answer be by now? Logits (B, T, vocab_size), or where answer_mask is true (N, vocab_size)."""
-        if self.coda:
-            h = self.run_layers(self.coda, h, self.positions(h) if where is None else where, cache, "coda")
-        return self.head(h if answer_mask is None else h[answer_mask])
-
-    def head(self, h):
-        return F.linear(self.norm(h), self.embed.weight)
+    # ---- the model: begin, loop, loop, .., readout
 
     def forward(self, tokens, loops=None):
-        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops: an int, or a count for each sequence (B,)."""
-        return self.readout(self.think(tokens, loops))
+        """
+        Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops: an int, or a tensor (B,)
+        that has a separate number for each sequence. (To train, call `loss`.)
+        """
+        if torch.is_tensor(loops):
+            return self.readout(self.think(tokens, loops))
+        h, e, positions = self.begin(tokens)
+        for t in range(self.config.loops if loops is None else loops):
+            h = self.loop(h, e, t, positions)
+        return self.readout(h)
+
+    def begin(self, tokens):
+        """
+        Read the tokens (B, T): the state h before the first loop and the question e, (B, T, C)
+        each, and `positions`, what attention is told of where the tokens stand (see Positions).
+        """
+        x = self.embed(tokens)
+        positions = self.positions(x)
+        for block in self.prelude:
+            x = block(x, positions)
+        e = self.prelude_norm(x)
+        h = e
+        if self.config.state_init == "zeros":  # Yang 2024
+            h = torch.zeros_like(e)
+        if self.config.state_init == "noise":  # Huginn 2025: a new start in each call
+            h = torch.randn_like(e)
+        return h, e, positions
+
+    def loop(self, h, e, t, positions):
+        """
+        One loop, from a state (B, T, C) to the next. In a tied model it is the same function at
+        every t = 0, 1, ..; untied models and subclasses make use of t.
+        """
+        h = self.inject(h, e)
+        for block in self.core_of(t):
+            h = block(h, positions)
+        return self.reembed(h) if self.config.reembed else h
+
+    def core_of(self, t):
+        """The layers of loop t: in a tied model always the same."""
+        if self.config.tied:
+            return self.core
+        if t >= self.config.loops:
+            raise ValueError(f"this untied model has layers for {self.config.loops} loops, no more")
+        return self.core[t * self.config.n_core : (t + 1) * self.config.n_core]
+
+    def readout(self, h):
+        """What would the answer be by now? Logits (B, T, vocab_size) of a state after any loop."""
+        if self.coda:
+            positions = self.positions(h)
+            for block in self.coda:
+                h = block(h, positions)
+        return self.head(h)
+
+    def head(self, h):
+        return F.linear(self.norm(h), self.embed.weight)  # how much h resembles each embedding
+
+    def reembed(self, h):
+        """
+        Add the embedding of the prediction so far (after DiscoLoop 2026), so that the next loop can
+        look up what this one has found as it would look up a token:
+
+            h + gate * sqrt(C) * sum over tokens v of p(v) E(v) / |E(v)|
+
+        p is the prediction at a position, as probabilities, read without the coda. E(v) / |E(v)|
+        is the embedding of token v at length 1. The factor sqrt(C) is the length of a normalised
+        state. If p is sure of one token, the sum has length 1. If it is not, different embeddings
+        cancel, and the sum is shorter. The gate, C numbers, learns how much of it each channel
+        takes.
+        """
+        p = self.head(h).softmax(-1)  # (B, T, vocab_size)
+        directions = F.normalize(self.embed.weight)  # (vocab_size, C)
+        return h + self.reembed_gate * (p @ directions * self.config.n_embd**0.5)
+
+    # ---- training: loop counts that differ, a gradient that ends, and the loss
 
     def states(self, tokens, loops=None, h=None):
-        """Yields the state before the first and after each of `loops` loops. It starts from h, if given, and t = 0."""
-        start, e, where = self.begin(tokens)
-        h = start if h is None else h
-        yield h
-        for t in range(one_count(loops, self.config)):
-            h = self.loop(h, e, t, where)
-            yield h
+        """
+        Yields the state (B, T, C) before the first loop and after each. It differs from `forward`
+        in two ways. Each sequence may have its own number of loops, (B,), because a model that is
+        trained with a single number often fails at others (Parcae 2026). And with backprop_loops =
+        k the gradient flows through the last k loops of each sequence only.
 
-    def trajectory(self, tokens, loops=None, h=None):
-        """All states (loops + 1, B, T, C), the one before the first loop included."""
-        return torch.stack(list(self.states(tokens, loops, h)))
+            sequence 0, 6 loops    o o o x x x    x: a loop with a gradient, here with k = 3
+            sequence 1, 4 loops    o x x x . .    o: a loop whose gradient is cut off
+            sequence 2, 1 loop     x . . . . .    .: a sequence that is done keeps its state
+
+        To go on from where an earlier call stopped, give its last state as h (the loops are again
+        t = 0, 1, .., which makes no difference to a tied model).
+        """
+        first, e, positions = self.begin(tokens)
+        h = first if h is None else h
+        yield h
+        loops = torch.as_tensor(self.config.loops if loops is None else loops, device=h.device)
+        loops_left = loops.expand(len(h))[:, None, None]  # (B, 1, 1), beside a state (B, T, C)
+        for t in range(int(loops.max())):
+            if self.config.backprop_loops and t > 0:  # before loop 0 there is nothing to cut off
+                h = torch.where(loops_left == self.config.backprop_loops, h.detach(), h)
+            h = torch.where(loops_left > 0, self.loop(h, e, t, positions), h)
+            loops_left = loops_left - 1
+            yield h
 
     def think(self, tokens, loops=None, h=None):
         """
-        The last state (B, T, C) alone. Here `loops` may be a count for each sequence, (B,), as training wants it: a
-        model that always looped equally often would be lost at any other count (Parcae 2026).
-
-            row 0, 6 loops    o o o x x x      x: a loop with a gradient, the last 3 if backprop_loops = 3
-            row 1, 4 loops    o x x x          o: a loop without; what the backward pass would need is not kept
-            row 2, 1 loop     x                rows are sorted; who is done leaves: a batch costs the sum of its counts
-
-        Where h is cut off from its past, e is not: injected, it trains the embedding in every loop with a gradient.
+        The last of these states. (Where it can, train.py replaces this method by a twin that does
+        not compute the dots: fast_think in support/fast.py.)
         """
-        start, e, where = self.begin(tokens)
-        counts = loop_counts(loops, self.config, len(tokens))  # (B,) on the CPU
-        counts, order = counts.sort(descending=True, stable=True)
-        h = start if h is None else h
-        most = max(counts.tolist(), default=0)
-        h = self.advance(h[order], e[order], range(most), counts, where)
-        return h[order.argsort()]  # back in the order of the tokens
+        for state in self.states(tokens, loops, h):
+            pass
+        return state
 
-    def advance(self, h, e, span, counts, where):
-        """The loops t of a span, for sorted rows: row i takes counts[i] in all. (fast.py calls it in pieces.)"""
-        done, k = [], self.config.backprop_loops
-        for t in span:
-            active = int((counts > t).sum())  # rows [0:active] have a loop to go
-            untracked = int((counts > t + k).sum()) if k else 0  # rows [0:untracked] more than k: no gradient here
-            if active < len(h):
-                done = [h[active:], *done]
-                h, e = h[:active], e[:active]
-            parts = []
-            if untracked:
-                with torch.no_grad():
-                    parts.append(self.loop(h[:untracked], e[:untracked], t, where))
-            if untracked < active:
-                parts.append(self.loop(h[untracked:], e[untracked:], t, where))
-            h = torch.cat(parts) if untracked else parts[0]
-        return torch.cat((h, *done)) if done else h
+    def trajectory(self, tokens, loops=None, h=None):
+        """All of these states, (loops + 1, B, T, C)."""
+        return torch.stack(list(self.states(tokens, loops, h)))
 
     def loss(self, tokens, targets, loops=None):
         """
-        The mean cross-entropy (nats) of the answers, with config.loss="every" also over the loops (and one count for
-        all sequences); and the prediction (B, T) of the last loop. See token_losses.
+        The mean cross-entropy in nats over all answers, and the prediction (B, T) after the last
+        loop. targets (B, T) has what the logits at the same position should predict, or IGNORE.
+        Nothing is shifted here: for text, pass the next tokens, as in nanoGPT. With config.loss =
+        "every" the mean is over the loops, too; a sequence that is done counts with its last state.
         """
         if self.config.loss == "every":
             states = list(self.states(tokens, loops))[1:]
@@ -185,69 +217,70 @@ class LoopedGPT(nn.Module):
             states = [self.think(tokens, loops)]
         losses = []
         for h in states:
-            loss, prediction = self.token_losses(h, targets)
-            losses.append(loss)
-        losses = torch.stack(losses)  # (loops, N) or (1, N)
-        return losses.sum() / max(1, losses.numel()), prediction  # a batch without an answer has no loss
+            losses_of_state, prediction = self.token_losses(h, targets)
+            losses.append(losses_of_state)
+        return torch.stack(losses).mean(), prediction
 
     def token_losses(self, h, targets):
-        """Where targets (B, T) are not IGNORE: cross-entropy (N,) in nats; prediction (B, T), IGNORE elsewhere."""
-        answer_mask = targets != IGNORE
-        logits = self.readout(h, answer_mask)  # (N, vocab_size)
-        prediction = torch.full_like(targets, IGNORE)
-        prediction[answer_mask] = logits.argmax(-1)
-        return F.cross_entropy(logits.float(), targets[answer_mask], reduction="none"), prediction
+        """
+        How well a state (B, T, C) would answer: the cross-entropy (N,) in nats at the N positions
+        whose target is not IGNORE; and the prediction (B, T).
+        """
+        logits = self.readout(h)
+        asked = targets != IGNORE
+        losses = F.cross_entropy(logits[asked].float(), targets[asked], reduction="none")
+        return losses, logits.argmax(-1)
 
-    # ---- without training: when to stop, and text
+    # ---- use: when to stop, and text
+
+    def proper_state(self, h):
+        """
+        The part of h that is a state. A subclass may append channels to h for its bookkeeping, such
+        as the loops that each token took. Here it returns h without them, so that `settle` does not
+        take them for movement.
+        """
+        return h
 
     @torch.no_grad()
     def solve(self, tokens, rule="settle", threshold=None, max_loops=64, answer_mask=None):
         """
-        Let each sequence stop on its own: logits (B, T, vocab_size) and the loops used (B,). A tied loop is a fixed map
-        of the state: once that stands still, more loops change nothing. This makes the answer final, not right.
-        A sequence stops when what its rule measures falls under the threshold (EXIT_RULES, below; the model is trained
-        for none of them), at the latest after max_loops. Predictions are measured where answer_mask (B, T) is true.
+        Let each sequence stop on its own: logits (B, T, vocab_size) and the loops it took (B,).
+
+        A sequence stops when the number that the exit rule measures falls below the threshold, at
+        the latest after max_loops. The rule is a name in exit_rules (below `settle`), which has a
+        default threshold, or a function like `settle`, which needs one. A rule about answers looks
+        at the positions where answer_mask (B, T) is true; by default, at all.
         """
-        measure, threshold = find_rule(rule, {**EXIT_RULES, **self.exit_rules}, threshold)
-        max_loops = one_count(max_loops if self.config.tied else min(max_loops, self.config.loops), self.config)
-        h, e, where = self.begin(tokens)
-        answer_mask = torch.ones_like(tokens, dtype=torch.bool) if answer_mask is None else answer_mask
-        final, loops_used = torch.zeros_like(h), torch.zeros(len(h), dtype=torch.long, device=h.device)
-        rows = torch.arange(len(h), device=h.device)  # those that still loop
+        if isinstance(rule, str) and rule not in self.exit_rules:
+            raise ValueError(f"rule={rule!r} is not one of {', '.join(self.exit_rules)}")
+        measure, default = self.exit_rules[rule] if isinstance(rule, str) else (rule, None)
+        threshold = default if threshold is None else threshold
+        if not self.config.tied:
+            max_loops = min(max_loops, self.config.loops)
+        h, e, positions = self.begin(tokens)
+        if answer_mask is None:
+            answer_mask = torch.ones_like(tokens, dtype=torch.bool)
+        final, loops_used = h.clone(), torch.zeros_like(tokens[:, 0])
+        rows = torch.arange(len(h), device=h.device)  # the sequences that still loop
         measured = torch.full((len(h),), math.inf, device=h.device)
         for t in range(max_loops):
-            before, h = h, self.loop(h, e, t, where)
+            before, h = h, self.loop(h, e, t, positions)
             measured = measure(self, before, h, answer_mask[rows], measured)
-            stops = (measured < threshold) | (t + 1 == max_loops)
-            if stops.any():  # who is done leaves the batch
-                final[rows[stops]] = h[stops]
-                loops_used[rows[stops]] = t + 1
-                h, e, rows, measured = h[~stops], e[~stops], rows[~stops], measured[~stops]
+            final[rows], loops_used[rows] = h, t + 1
+            going = measured >= threshold
+            h, e, rows, measured = h[going], e[going], rows[going], measured[going]
             if len(rows) == 0:
                 break
         return self.readout(final), loops_used
 
     @torch.no_grad()
-    def decode(self, tokens, cache, loops=None):
-        """
-        Logits (B, T, vocab_size) of tokens (B, T) that stand behind those in the Cache, which takes these in. In loop t
-        a new token looks at the earlier ones as they were in loop t: twice the loops make a cache twice as large.
-        """
-        loops = one_count(loops, self.config)
-        check_cache(cache, loops, self.config)
-        h, e, where = self.begin(tokens, cache)
-        for t in range(loops):
-            h = self.loop(h, e, t, where, cache)
-        logits = self.readout(h, where=where, cache=cache)
-        cache.length += tokens.shape[1]
-        return logits
-
-    @torch.no_grad()
     def generate(self, tokens, n, loops=None, temperature=0.0):
-        """Append n tokens to tokens (B, T), each after `loops` loops: the likeliest, or sampled at a temperature."""
-        cache, new = Cache(), tokens
+        """
+        Append n tokens to tokens (B, T): each the likeliest, or drawn at a temperature above 0.
+        Every new token reads the whole text again (analyses/cache.py shows how to avoid that).
+        """
         for _ in range(n):
-            logits = self.decode(new, cache, loops)[:, -1]
+            logits = self(tokens, loops)[:, -1]
             if temperature > 0:
                 new = torch.multinomial((logits / temperature).softmax(-1), 1)
             else:
@@ -256,15 +289,38 @@ class LoopedGPT(nn.Module):
         return tokens
 
 
-# -----------------------------------------------------------------------------
-# The block: attention and an MLP, close to nanoGPT's (no biases, no dropout). It makes no use of being looped.
+def settle(model, before, h, answer_mask, last):
+    """
+    An exit rule: how far the loop moved the state of each sequence, |h - before| / |h|, (B,).
+
+    Every loop of a tied model is the same map. When it no longer moves the state, further loops
+    change nothing, so the answer is final; it need not be right.
+
+    All rules have these arguments: the states before and after a loop, (B, T, C) each; where
+    answers stand (B, T); and `last` (B,), what the same rule returned after the loop before, for
+    rules that accumulate. In the first loop it is infinity.
+    """
+    before, h = model.proper_state(before), model.proper_state(h)
+    return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
+
+
+# {name: (rule, default threshold)}. A movement is never negative, so "fixed" takes max_loops. A
+# subclass adds its own: exit_rules = LoopedGPT.exit_rules | {"gate": (gate, 0.5)}.
+LoopedGPT.exit_rules = {"settle": (settle, 0.05), "fixed": (settle, 0.0)}
+
+
+# --------------------------------------------------------------------------------------------------
+# The parts. The block and its attention are those of any GPT and know nothing of loops.
 
 
 class Block(nn.Module):
     """
-    A loop adds the same two branches to its state again and again. Pre-norm lets that sum grow with the loops;
-    post-norm and sandwich (which normalises the input of the branch, too) bring it back to one scale after every
-    branch, so that loop 50 looks to the weights like loop 5. That is why post is the default here and pre in a GPT.
+    Attention and an MLP, without biases and dropout.
+
+    A loop adds these two branches to its state again and again. With norm="pre", as in GPT-2, that
+    sum grows with every loop. "post" (TRM 2025) and "sandwich" (Huginn 2025, which also normalises
+    what a branch reads) bring the sum back to one scale after every branch, so that loop 50 looks
+    to the weights like loop 5. That is why "post" is the default.
     """
 
     def __init__(self, config):
@@ -272,77 +328,171 @@ class Block(nn.Module):
         C = config.n_embd
         before, after = config.norm in ("pre", "sandwich"), config.norm in ("post", "sandwich")
         self.attention = Attention(config)
-        self.mlp = nn.Sequential(nn.Linear(C, 4 * C, bias=False), nn.GELU(), nn.Linear(4 * C, C, bias=False))
+        self.mlp = nn.Sequential(
+            nn.Linear(C, 4 * C, bias=False), nn.GELU(), nn.Linear(4 * C, C, bias=False)
+        )
         self.before_attention = RMSNorm(C) if before else nn.Identity()
         self.before_mlp = RMSNorm(C) if before else nn.Identity()
         self.after_attention = RMSNorm(C) if after else nn.Identity()
         self.after_mlp = RMSNorm(C) if after else nn.Identity()
 
-    def forward(self, x, where, cache=None, key=None):
-        x = self.after_attention(x + self.attention(self.before_attention(x), where, cache, key))
+    def forward(self, x, positions):
+        x = self.after_attention(x + self.attention(self.before_attention(x), positions))
         x = self.after_mlp(x + self.mlp(self.before_mlp(x)))
         return x
 
 
-# -----------------------------------------------------------------------------
-# Injection: how the question e enters the state h again at every loop. Without it a long run of loops forgets the
-# question; with it the loop can have a fixed point that depends on the question (Bansal 2022, Blayney 2026).
-
-
 class Injection(nn.Module):
     """
-    none        h
-    add         h + e
-    concat      W [h; e]        starts as h + e
-    diagonal    a h + dt W e    for each channel a step dt = softplus(raw_dt) and a decay a = exp(-dt exp(log_rate))
-                                between 0 and 1; starts as 0.45 h + 0.80 e: a = sqrt(1/5), dt = log sqrt 5 (Parcae)
+    The question e enters the state h at every loop. Without it ("none") a long run of loops may
+    forget the question; with it the state can come to rest at a point that depends on the question
+    (Bansal 2022).
+
+        none      h
+        add       h + e
+        concat    W [h; e]    a matrix W that starts as [I I], so as h + e (Huginn 2025)
     """
 
-    def __init__(self, kind, C):
+    def __init__(self, config):
         super().__init__()
-        self.kind = kind
-        if kind == "concat":
-            self.weight = nn.Parameter(torch.eye(C).repeat(1, 2))  # no nn.Linear, which init_weights would draw anew
-        if kind == "diagonal":
-            self.weight = nn.Parameter(torch.eye(C))
-            self.raw_dt = nn.Parameter(torch.full((C,), math.log(math.sqrt(5) - 1)))  # softplus(log(x - 1)) = log x
-            self.log_rate = nn.Parameter(torch.zeros(C))
-
-    def decay(self):
-        """a: what remains of each channel of h, never more than all of it, so this part cannot blow up."""
-        return torch.exp(-F.softplus(self.raw_dt) * torch.exp(self.log_rate))
+        self.kind = config.injection
+        if self.kind == "concat":  # not an nn.Linear: init_weights would draw its start at random
+            self.weight = nn.Parameter(torch.eye(config.n_embd).repeat(1, 2))
 
     def forward(self, h, e):
         if self.kind == "none":
             return h
         if self.kind == "add":
             return h + e
-        if self.kind == "concat":
-            return F.linear(torch.cat((h, e), dim=-1), self.weight).to(h.dtype)  # also under autocast
-        return self.decay() * h + F.softplus(self.raw_dt) * F.linear(e, self.weight)
+        mixed = F.linear(torch.cat((h, e), dim=-1), self.weight)
+        return mixed.to(h.dtype)  # under autocast the product is in bfloat16
 
 
-# -----------------------------------------------------------------------------
-# Exit rules: what solve measures after a loop, (B,), given the states (B, T, C) before and after it, the answer mask,
-# and what it measured last (inf at first), for rules that add up. EXIT_RULES has the usual thresholds; fixed: never.
+class Attention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.n_head, self.causal = config.n_head, config.causal
+        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
+        self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
+
+    def forward(self, x, positions):
+        B, T, C = x.shape
+        q, k, v = self.qkv(x).split(C, dim=2)
+        shape = (B, T, self.n_head, C // self.n_head)
+        q, k, v = (part.view(shape).transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
+        if positions.rotation is not None:
+            q, k = rotate(q, *positions.rotation), rotate(k, *positions.rotation)
+        y = self.attend(q, k, v, positions.bias)
+        return self.out(y.transpose(1, 2).reshape(B, T, C))
+
+    def attend(self, q, k, v, bias):
+        hide_future = self.causal and bias is None  # a bias already hides it, with -inf
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=hide_future)
 
 
-def settle(model, before, h, answer_mask, last):
-    """How far the loop moved the state, over all positions: |h_t - h_(t-1)| / |h_t|."""
-    return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
+def rotate(x, cos, sin):
+    """Turn the channels (i, i + D/2) of x (B, H, T, D) by the angle of their position."""
+    swapped = x.roll(x.shape[-1] // 2, dims=-1)  # channel i + D/2 comes to i, and i to i + D/2
+    return x * cos + swapped * sin  # the first half of `sin` is negative, see Positions
 
 
-def kl(model, before, h, answer_mask, last):
-    """How far it moved the prediction: KL(p_t, p_(t-1)) in nats, the largest at an answer (Kohli 2026)."""
-    log_p, log_q = model.readout(h).log_softmax(-1), model.readout(before).log_softmax(-1)
-    return (log_p.exp() * (log_p - log_q)).sum(-1).masked_fill(~answer_mask, -math.inf).amax(1)
+class Where(NamedTuple):
+    """What attention is told of the positions of T tokens, the same in all layers and loops."""
+
+    rotation: tuple | None  # cosines and sines (T, D), by which queries and keys are turned
+    bias: torch.Tensor | None  # (H, T, T), added to the attention scores; -inf hides a key
 
 
-def entropy(model, before, h, answer_mask, last):
-    """How undecided the prediction is: its entropy in nats, the largest at an answer."""
-    log_p = model.readout(h).log_softmax(-1)
-    return (log_p.exp() * -log_p).sum(-1).masked_fill(~answer_mask, -math.inf).amax(1)
+class Positions(nn.Module):
+    """
+    none      attention sees which tokens there are, not where they stand
+    rope      rotary: queries and keys are turned by angles that grow with the position (Su 2021)
+    alibi     a fixed penalty that grows with the distance (Press 2022)
+    relative  a learned bias for each of the distances 0 .. reach - 2, and one for all beyond, so
+              that no sequence is too long for it (after T5, Raffel 2020)
+    window    a learned bias for each of the distances 0 .. reach - 1, and nothing beyond is seen:
+              each layer looks reach - 1 places further back, and far tokens cannot disturb it
+    grid      boards: a learned bias for each way in which two cells can share their coordinates,
+              such as the same row, another column and another box
+
+    A model that is not causal can tell left from right by rope, relative and window only.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        if config.position in ("relative", "window"):
+            ahead = 0 if config.causal else config.reach - 1  # for keys ahead of the query
+            self.bias = nn.Parameter(torch.zeros(config.n_head, ahead + config.reach))
+        if config.position == "grid":
+            cells = torch.tensor(config.coordinates)  # (T, axes)
+            same = (cells[:, None] == cells[None]).long()  # (T, T, axes): 1 if they share row, ..
+            ways = (same << torch.arange(cells.shape[1])).sum(
+                2
+            )  # (T, T): as one number, bit by bit
+            self.register_buffer("shared", ways, persistent=False)
+            self.bias = nn.Parameter(torch.zeros(config.n_head, 2 ** cells.shape[1]))
+
+    def forward(self, x):
+        """Of x (B, T, C) only T, the device and the type matter."""
+        T, kind, reach, H = x.shape[1], self.config.position, self.config.reach, self.config.n_head
+        place = torch.arange(T, device=x.device)
+        distance = place[:, None] - place  # (T, T): how far behind the query a key stands
+        rotation = bias = None
+        if kind == "rope":
+            D = x.shape[2] // H
+            frequency = 10000.0 ** (-torch.arange(0, D, 2, device=x.device) / D)  # (D/2,)
+            angle = place[:, None] * frequency  # (T, D/2)
+            cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+            rotation = torch.cat((cos, cos), dim=1), torch.cat((-sin, sin), dim=1)
+        if kind == "alibi":
+            slope = 2.0 ** (-8 * torch.arange(1, H + 1, device=x.device) / H)  # (H,)
+            bias = (-slope[:, None, None] * distance.abs()).to(x.dtype)
+        if kind in ("relative", "window"):
+            ahead = self.bias.shape[1] - reach  # 0 in a causal model
+            bias = self.bias[:, distance.clamp(-ahead, reach - 1) + ahead]
+        if kind == "window":
+            bias = bias.masked_fill(distance.abs() >= reach, -math.inf)
+        if kind == "grid":
+            if T != len(self.shared):
+                raise ValueError(f"this model is for boards of {len(self.shared)} cells, not {T}")
+            bias = self.bias[:, self.shared]
+        if self.config.causal and bias is not None:
+            bias = bias.masked_fill(distance < 0, -math.inf)
+        return Where(rotation, bias)
 
 
-EXIT_RULES = dict(fixed=(settle, -math.inf), settle=(settle, 0.05), kl=(kl, 0.001), entropy=(entropy, 0.1))
-MODELS = {"looped": LoopedGPT}  # what `train.py --model` can name, beside the files in papers/
+def RMSNorm(width):
+    return nn.RMSNorm(width, eps=torch.finfo(torch.float32).eps)  # the default depends on the type
+
+
+def init_weights(module):
+    if isinstance(module, nn.Linear):  # larger than GPT-2's, so that a first loop changes h at all
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    if isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+
+
+def check(config):
+    """ValueError, in one line, for settings that cannot work."""
+    least = dict(vocab_size=1, n_embd=1, n_head=1, n_core=1, loops=1, reach=1)
+    for field in fields(config):
+        choices, value = get_args(field.type), getattr(config, field.name)
+        if choices and value not in choices:
+            raise ValueError(f"{field.name}={value!r} is unknown; choose from {', '.join(choices)}")
+        if field.type is int and value < least.get(field.name, 0):
+            raise ValueError(f"{field.name} must be at least {least.get(field.name, 0)}")
+    if config.n_embd % config.n_head:
+        raise ValueError(f"n_embd={config.n_embd} must be divisible by n_head={config.n_head}")
+    if config.position == "rope" and config.n_embd // config.n_head % 2:
+        raise ValueError("position='rope' rotates pairs of channels: n_embd / n_head must be even")
+    if (config.position == "grid") != bool(config.coordinates):
+        raise ValueError("position='grid' and coordinates go together")
+    if config.injection == "none" and config.state_init != "embed":
+        raise ValueError(
+            f"injection='none' and state_init={config.state_init!r}: the loop never sees the input"
+        )
+    if config.injection == "none" and config.backprop_loops:
+        raise ValueError("injection='none' and backprop_loops: no gradient would reach the prelude")
+    if config.loss == "every" and config.backprop_loops:
+        raise ValueError("loss='every' needs the gradient of every loop: leave out backprop_loops")

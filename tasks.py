@@ -1,25 +1,36 @@
 """
-What to think about: what a task is, and four generated ones whose answers need serial steps (sudoku.py has a fifth).
+What to think about: what a task is, and three of them whose answers need serial steps.
 
-Every example knows its **difficulty**, the steps of its obvious serial solution: hops walked, places a carry travels,
-rounds of constraint propagation. (A model may find a shortcut; the analyses show it.) Training on difficulty <= D and
-asking for more is the experiment that the whole project is about.
+    multihop     c r2 r0 -> f       start at c, follow relation r2, then r0; where they lead has to
+                                    be learned, no question tells it
+    addition     36+47= -> 083      add numbers, all digits of the sum at once
+    sudoku       complete a board
 
-A task writes questions and, separately, answers them: `question` draws tokens without looking at any answer, `answer`
-computes the targets from the tokens alone. A batch is a pure function of (seed, split, step), and a question belongs
-to exactly one of the splits train, val and test, whatever the seed. Nothing here knows the model.
+Every question knows its **difficulty**, the number of steps of its obvious serial solution: hops
+walked, places that a carry travels, rounds of deduction. (A model may find a shortcut, and the
+analyses show it.) To train on difficulties up to D and to ask for more is the experiment that the
+whole project is about.
+
+A task writes questions and, separately, answers them: `question` draws tokens without looking at
+any answer, and `answer` computes the targets from the tokens alone. A batch is a pure function of
+(seed, split, step). A question belongs to one of the splits train, val and test, whatever the seed;
+a hash decides it (support/hashing.py). The exceptions are single facts of multihop and boards from
+a file, which are in all three. This file knows nothing of the model. Three more tasks are in
+more_tasks/.
 """
 
-import hashlib
 import math
 import re
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
-SPLITS = {"train": (0, 1, 2, 3, 4, 5, 6, 7), "val": (8,), "test": (9,)}  # tenths of all questions
+from support.boards import SEARCH, Boards, bank_from_file, load_bank
+from support.hashing import SPLITS, in_split, salted, stream
+
 IGNORE = -100  # the target where no answer is asked (PyTorch's ignore_index)
 
 
@@ -29,142 +40,140 @@ class Batch(NamedTuple):
     difficulty: torch.Tensor  # (B,) int64
 
 
-def tenth(rows, salt=""):
-    """Hash each row of integers (N, T) to 0..9. Zeros do not count: padding with them changes nothing."""
-    # of the 12 kinds of 4x4 Sudoku grids, the seed 10 gives each split two or more
-    generator = torch.Generator().manual_seed(salted(10, salt))
-    weights = torch.randint(2**62, (rows.shape[1],), generator=generator)
-    return (scramble((rows * weights).sum(1)) & 0x7FFFFFFF) % 10  # products and sums wrap around modulo 2**64
-
-
-def scramble(x):
-    """Of integers, as good as random ones that are the same each time."""
-    x = (x ^ (x >> 31)) * 0x5851F42D4C957F2D
-    return x ^ (x >> 33)
-
-
-def in_split(rows, split, salt=""):
-    """(N,) bool: which rows of integers (N, T) belong to the split."""
-    return torch.isin(tenth(rows, salt), torch.tensor(SPLITS[split]))
-
-
-def stream(*names):
-    """A seed for the random numbers of one purpose: stream(0, "train", 17). No purpose shifts another's numbers."""
-    return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:7], "little")
-
-
-def salted(seed, salt):
-    """A seed as another salt has it: each salt has worlds, splits and questions of its own, that of "" are as ever."""
-    return stream(salt, seed) if salt else seed
-
-
 @dataclass
 class Task:
     """
-    What the tasks share. Your own task sets vocab_size, block_size and max_difficulty and writes question(), answer()
-    and measure(); the README does it in 20 lines. All is drawn on the CPU, so that every device sees the same data.
-    The fields of a task are flags of train.py, and their comments the help.
+    What all tasks share. Your own task sets vocab_size and max_difficulty in __post_init__ and
+    writes `question`, `answer` and `measure`; README.md has one in 20 lines. The fields of a task
+    are flags of train.py, and the comments behind them are the help. Everything is drawn on the
+    CPU, so that every device sees the same data.
     """
 
     _: KW_ONLY
-    seed: int = 0  # of the world and of the questions drawn
+    seed: int = 0  # of the facts and of the questions
     device: str = "cpu"  # where a batch is put
-    salt: str = ""  # a course's hidden tests have another: other worlds, splits and questions for every seed
+    salt: str = ""  # a second seed that also changes the splits, as hidden tests of a course need
 
+    # Constants, not flags. A task changes those that do not fit it.
     causal = True  # does each position see only what stands before it?
     coordinates = ()  # of boards: (row, column, box) of each cell
-    grows = True  # can batch() ask for more than max_difficulty?
-    hardest = math.inf  # what it can ask for at most, if it grows
-    counts_steps = True  # is difficulty a count of loops, such that a curriculum or a loop count can follow it?
     unit = "steps"  # of difficulty
-    splits = ("val",)  # what training reports
-    more_splits = ()  # what there is beside these and train, val and test
+    counts_steps = True  # False: train.py wants no curriculum and no loop counts by difficulty
+    grows = True  # can `batch` make questions harder than max_difficulty?
+    hardest = math.inf  # the hardest that it can make, if it grows
+    splits = ("val",)  # evaluated during training
+    more_splits = ()  # further names that `batch` takes, beside train, val and test
+
+    # ---- what a task of your own has to write
 
     def question(self, generator, difficulty):
-        """Tokens (B, T): a question of each difficulty (B,)."""
+        """Tokens (B, T): one question for each difficulty (B,), drawn with the generator."""
         raise NotImplementedError
 
     def answer(self, tokens):
-        """Targets (B, T) of the questions (B, T)."""
+        """The targets (B, T) of questions (B, T)."""
         raise NotImplementedError
 
     def measure(self, tokens):
-        """Difficulty (B,) of the questions (B, T)."""
+        """The difficulty (B,) of questions (B, T)."""
         raise NotImplementedError
 
-    def belongs(self, tokens, split):
-        """(B,) bool: which of the questions (B, T) belong to the split."""
-        return in_split(tokens, split, self.salt)
-
-    def mixture(self, generator, size, low, high):
-        """The difficulties (B,) of a mixed batch; -1 leaves one to chance."""
-        return torch.randint(low, high + 1, (size,), generator=generator)
-
-    def generator(self, split, step):
-        """The random numbers of one batch: nothing drawn before or elsewhere can change them."""
-        known = dict.fromkeys((*SPLITS, *self.splits, *self.more_splits))
-        if split not in known:
-            raise ValueError(f"split={split!r} is unknown; choose from {', '.join(known)}")
-        return torch.Generator().manual_seed(salted(stream(self.seed, split, step), self.salt))
-
-    def batch(self, split, step, size, difficulty=None):
-        """
-        The step-th Batch of a split: of exactly this difficulty (int), of the task's mixture from (low, high), or of
-        its mixture up to max_difficulty (None). ValueError if the split has no such question.
-        """
-        generator = self.generator(split, step)
-        if isinstance(difficulty, int):
-            wanted = torch.full((size,), difficulty)
-        else:
-            wanted = self.mixture(generator, size, *(difficulty or (1, self.max_difficulty)))
-        tokens = self.question(generator, wanted)
-        for _ in range(2000):
-            measured = self.measure(tokens)
-            fits = self.belongs(tokens, split) & ((wanted < 0) | (measured == wanted))
-            if fits.all():
-                return Batch(*(part.to(self.device) for part in (tokens, self.answer(tokens), measured)))
-            tokens = torch.where(fits[:, None], tokens, self.question(generator, wanted))  # draw the others again
-        raise ValueError(
-            f"no {split} question of difficulty {wanted[~fits][0]} found: too few questions are that short"
-        )
-
-    def difficulties(self, split):
-        """The difficulties that training asks for, as far as the split has them."""
-        return list(range(1, self.max_difficulty + 1))
+    # ---- what it may change
 
     def check(self, batch, prediction):
         """(B,) bool: is each answer in prediction (B, T) right?"""
         return ((prediction == batch.targets) | (batch.targets == IGNORE)).all(1)
 
-    def parts(self, tokens):
-        """{name: (B,) bool}: kinds of questions (B, T) that an accuracy should be told apart for; most tasks: none."""
-        return {}
+    def belongs(self, tokens, split):
+        """(B,) bool: which of the questions (B, T) belong to the split?"""
+        return in_split(tokens, split, self.salt)
 
-    def order(self, tokens):
-        """The positions of one question (T,) in the order in which a picture shows them best."""
-        return list(range(len(tokens)))
+    def mixture(self, generator, size, low, high):
+        """The difficulties (B,) of a mixed batch. -1 means any: the question is drawn at random."""
+        return torch.randint(low, high + 1, (size,), generator=generator)
 
-    def shortcuts(self, batch):
-        """{name: prediction (B, T)} of those who do less than is asked: a score near theirs shows nothing."""
-        return {}
+    def difficulties(self, split):
+        """The difficulties that training asks for, as far as the split has them."""
+        return list(range(1, self.max_difficulty + 1))
+
+    def embedding(self, flags):
+        """
+        An nn.Module that replaces the model's embedding, or None. more_tasks/chains.py has one, for
+        tokens that are made of two names.
+        """
+        return None
+
+    # ---- batches
+
+    def batch(self, split, step, size, difficulty=None):
+        """
+        The Batch number `step` of a split. Its questions have one difficulty (an int), or are mixed
+        between two, (low, high), or up to max_difficulty (None). ValueError if the split has no
+        such question.
+        """
+        generator = self.generator(split, step)
+        if isinstance(difficulty, int):
+            wanted = torch.full((size,), difficulty)
+        else:
+            low, high = difficulty or (1, self.max_difficulty)
+            wanted = self.mixture(generator, size, low, high)
+        tokens = self.question(generator, wanted)
+        for _ in range(2000):
+            measured = self.measure(tokens)
+            fits = self.belongs(tokens, split) & ((wanted < 0) | (measured == wanted))
+            if fits.all():
+                return self.on_device(tokens, self.answer(tokens), measured)
+            again = self.question(generator, wanted)
+            tokens = torch.where(fits[:, None], tokens, again)
+        missing = int(wanted[~fits][0])
+        raise ValueError(
+            f"no {split} question of difficulty {missing} found: perhaps there are so few that "
+            "none belongs to this split"
+        )
+
+    def generator(self, split, step):
+        """The random numbers of one batch. No other batch can change them."""
+        known = dict.fromkeys((*SPLITS, *self.splits, *self.more_splits))
+        if split not in known:
+            raise ValueError(f"split={split!r} is unknown; choose from {', '.join(known)}")
+        return torch.Generator().manual_seed(salted(stream(self.seed, split, step), self.salt))
+
+    def on_device(self, tokens, targets, difficulty):
+        return Batch(tokens.to(self.device), targets.to(self.device), difficulty.to(self.device))
+
+    # ---- words and pictures
+
+    def show(self, tokens, prediction=None):
+        """One question (T,), and the model's answer to it (T,) if given, for a person to read."""
+        text = " ".join(self.name(token) for token in tokens.tolist())
+        if prediction is None:
+            return text
+        return f"{text} -> {' '.join(self.name(token) for token in prediction.tolist())}"
+
+    def name(self, token):
+        """A token in print; here, its number."""
+        return str(token)
 
     def name_of(self, difficulty):
-        """A difficulty in words."""
+        """A difficulty in print: "1 hop", "2 hops"."""
         unit = re.sub(r"s\b", "", self.unit, count=1) if difficulty == 1 else self.unit
         return f"{difficulty} {unit}"
 
     def truth(self, batch):
-        """(B, T): what a perfect thinker has in mind at each position, IGNORE where that has no meaning."""
+        """(B, T): what a perfect thinker has in mind at each position; IGNORE: nothing."""
         return batch.targets
 
-    def show(self, tokens, prediction=None):
-        """One question (T,), and the model's answer to it (T,) if given, as a line that a person can read."""
-        text = " ".join(map(self.name, tokens.tolist()))
-        return text if prediction is None else f"{text} -> {' '.join(map(self.name, prediction.tolist()))}"
+    def order(self, tokens):
+        """The positions of one question (T,), in the order in which a picture shows them best."""
+        return list(range(len(tokens)))
 
-    def name(self, token):
-        """What a token is called in print; here, its number."""
-        return str(token)
+    def parts(self, tokens):
+        """{name: (B,) bool}: kinds of questions (B, T) whose accuracy is reported apart."""
+        return {}
+
+    def shortcuts(self, batch):
+        """{name: prediction (B, T)} of simpler solvers. A model must beat them to show anything."""
+        return {}
 
 
 @dataclass
@@ -172,239 +181,113 @@ class MultiHop(Task):
     """
     Follow relations through facts that only the weights can know (Kohli et al. 2026).
 
-        "c r2 r0 -> f"      from c along r2, from there along r0: where are you?
+        "c r2 r0 -> f"      start at c, follow r2, then follow r0: where are you?
 
-    Each relation is a fixed random permutation of the entities; without that, the last relations alone would give the
-    answer away. Tokens: entities 0..E-1, relations E..E+R-1, and a pad behind short questions. The answer is read at
-    the last relation. Difficulty: hops. One-hop questions are the facts themselves, so they are in every split.
+    Each relation is a random permutation of the entities, drawn once for a seed. (Any random map
+    would merge entities. After a few of them most starts lead to the same place, so the last
+    relations alone would give the answer away.) Tokens are the entities
+    0 .. E - 1, the relations E .. E + R - 1, and a padding behind short questions. The answer is
+    read at the last relation. The difficulty is the number of hops. Questions of one hop are the
+    facts themselves, so they are in every split.
 
-    With `pause` = 2 the answer is read two pads later, "c r2 r0 . . -> f": more positions to think in instead of more
-    loops (Goyal et al. 2024), a control.
+    With `pause` = 2 the answer is read two places later, "c r2 r0 . . -> f": a control that has
+    more positions to think in instead of more loops (Goyal et al. 2024).
     """
 
     hops: int = 6  # the most hops in training
     entities: int = 24  # entities of the world
     relations: int = 4  # relations, each a permutation of the entities
-    pause: int = 0  # pads between the question and the place where its answer is read
+    pause: int = 0  # paddings between the question and the place where its answer is read
 
     unit = "hops"
 
     def __post_init__(self):
         if min(self.hops, self.entities, self.relations) < 1 or self.pause < 0:
-            raise ValueError("multihop needs at least one hop, one entity and one relation, and no negative pause")
+            raise ValueError(
+                "hops, entities and relations must be at least 1, and pause at least 0"
+            )
         self.max_difficulty = self.hops
         self.pad = self.entities + self.relations
-        self.vocab_size, self.block_size = self.pad + 1, self.hops + 1 + self.pause
+        self.vocab_size = self.pad + 1
         world = torch.Generator().manual_seed(salted(self.seed, self.salt))
-        self.facts = torch.stack([torch.randperm(self.entities, generator=world) for _ in range(self.relations)])
+        facts = [torch.randperm(self.entities, generator=world) for _ in range(self.relations)]
+        self.facts = torch.stack(facts)  # (relations, entities): where each relation leads
 
     def question(self, generator, difficulty):
-        B, T = len(difficulty), int(difficulty.max()) + 1 + self.pause
+        B, T = len(difficulty), 1 + int(difficulty.max()) + self.pause
         start = torch.randint(self.entities, (B, 1), generator=generator)
-        hops = torch.randint(self.relations, (B, T - 1), generator=generator) + self.entities
+        relations = torch.randint(self.relations, (B, T - 1), generator=generator) + self.entities
         beyond = torch.arange(T) > difficulty[:, None]
-        return torch.cat((start, hops), dim=1).masked_fill(beyond, self.pad)
+        return torch.cat((start, relations), dim=1).masked_fill(beyond, self.pad)
 
     def walk(self, tokens):
-        """(B, T): the entity reached at each position of the questions (B, T); it stays where it is on padding."""
-        place, facts = [tokens[:, 0]], self.facts.to(tokens.device)
+        """(B, T): the entity reached at each position of questions (B, T); padding stays there."""
+        places, facts = [tokens[:, 0]], self.facts.to(tokens.device)
         for relation in tokens[:, 1:].T:
-            hop = facts[(relation - self.entities).clamp(max=self.relations - 1), place[-1]]
-            place.append(torch.where(relation == self.pad, place[-1], hop))
-        return torch.stack(place, dim=1)
-
-    def truth(self, batch):
-        place = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
-        unasked = (place == 0) | (place > self.measure(batch.tokens)[:, None] + self.pause)
-        return self.walk(batch.tokens).masked_fill(unasked, IGNORE)
+            known = (relation - self.entities).clamp(max=self.relations - 1)  # any, for padding
+            next_place = facts[known, places[-1]]
+            places.append(torch.where(relation == self.pad, places[-1], next_place))
+        return torch.stack(places, dim=1)
 
     def measure(self, tokens):
         return (tokens != self.pad).sum(1) - 1
 
     def answer(self, tokens):
-        last = torch.arange(tokens.shape[1], device=tokens.device) == self.measure(tokens)[:, None] + self.pause
+        position = torch.arange(tokens.shape[1], device=tokens.device)
+        last = position == self.measure(tokens)[:, None] + self.pause
         return self.walk(tokens).masked_fill(~last, IGNORE)
 
     def belongs(self, tokens, split):
-        entities_from_1 = (tokens + 1).masked_fill(tokens == self.pad, 0)  # so that zeros are padding alone
-        return in_split(entities_from_1, split, self.salt) | (self.measure(tokens) == 1)
+        from_1 = (tokens + 1).masked_fill(tokens == self.pad, 0)  # in_split ignores zeros behind
+        return in_split(from_1, split, self.salt) | (self.measure(tokens) == 1)
+
+    def truth(self, batch):
+        position = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
+        end = self.measure(batch.tokens)[:, None] + self.pause
+        return self.walk(batch.tokens).masked_fill((position == 0) | (position > end), IGNORE)
 
     def show(self, tokens, prediction=None):
         words = [self.name(token) for token in tokens.tolist() if token != self.pad]
         words += self.pause * ["."]
-        answer = [] if prediction is None else ["->", self.name(int(prediction[len(words) - 1]))]
-        return " ".join(words + answer)
+        if prediction is not None:
+            words += ["->", self.name(int(prediction[len(words) - 1]))]
+        return " ".join(words)
 
     def name(self, token):
+        if token == self.pad:
+            return "."
         if token >= self.entities:
-            return "." if token == self.pad else f"r{token - self.entities}"
+            return f"r{token - self.entities}"
         return chr(ord("a") + token) if self.entities <= 26 else f"e{token}"
-
-
-@dataclass
-class Composition(MultiHop):
-    """
-    The world of grokking: two hops from a finite list, and facts that are trained but never composed (Wang et al.
-    2024, Kohli et al. 2026).
-
-        "e7 r2 . -> e40"      a fact
-        "e7 r2 r0 -> e3"      a composition of two facts
-
-    Each relation leads from each entity to a random one. A share of the facts is `alone`: training shows them, but no
-    composition with one of them. A hash divides the compositions of the others into train, of which a share `composed`
-    is shown, val and test; those two ask for generalisation in distribution (ID). The compositions of two alone facts
-    ask for systematic generalisation (OOD); a hash divides them into the splits "alone", which training reports, and
-    "alone_test". Every fact is in all the other splits.
-    """
-
-    entities: int = 64  # entities of the world
-    relations: int = 10  # relations, each leading from each entity to a random one
-    alone: float = 0.1  # the share of the facts that training never composes
-    composed: float = 1.0  # the share of the training compositions that are shown
-    hops: int = field(default=2, init=False)
-    pause: int = field(default=0, init=False)
-
-    grows = False
-    splits = ("train", "val", "alone")  # what training reports
-    more_splits = ("alone_test",)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 < self.alone < 1 or not 0 < self.composed <= 1:
-            raise ValueError(
-                f"alone={self.alone} and composed={self.composed} are shares: over 0, at most 1, alone less than 1"
-            )
-        entities, relations = self.entities, self.relations
-        world = torch.Generator().manual_seed(salted(stream(self.seed, "world"), self.salt))
-        self.facts = torch.randint(entities, (relations, entities), generator=world)
-        is_alone = torch.rand(relations, entities, generator=world) < self.alone
-        start, first, second = torch.cartesian_prod(*map(torch.arange, (entities, relations, relations))).T
-        tokens = torch.stack((start, entities + first, entities + second), dim=1)
-        facts = tokens[second == 0].index_fill(1, torch.tensor(2), self.pad)
-        parts = torch.stack((is_alone[first, start], is_alone[second, self.facts[first, start]]))
-        self.listed = {(split, 1): facts for split in SPLITS}
-        self.listed |= {(split, 2): tokens[~parts.any(0) & self.belongs(tokens, split)] for split in SPLITS}
-        alone = tokens[parts.all(0)]
-        apart = tenth(alone, self.salt) % 2 == 1
-        self.listed["alone", 2], self.listed["alone_test", 2] = alone[~apart], alone[apart]
-        shown = torch.rand(len(self.listed["train", 2]), generator=world) < self.composed
-        self.listed["train", 2] = self.listed["train", 2][shown]
-        if empty := [split for (split, _), listed in self.listed.items() if not len(listed)]:
-            raise ValueError(f"no {empty[0]} questions in a world of {entities} entities and {relations} relations")
-
-    def batch(self, split, step, size, difficulty=None):
-        """Without repetition as long as the list lasts. A mixture is uniform over all facts and compositions."""
-        generator = self.generator(split, step)
-        low, high = (difficulty, difficulty) if isinstance(difficulty, int) else difficulty or (1, 2)
-        listed = torch.cat([self.listed.get((split, hops), self.facts[:0, :3]) for hops in range(low, high + 1)])
-        if not len(listed):
-            raise ValueError(f"no {split} question of difficulty {difficulty} in this world")
-        order = torch.randperm(len(listed), generator=generator)
-        tokens = listed[order.repeat(-(-size // len(order)))[:size]]
-        return Batch(*(part.to(self.device) for part in (tokens, self.answer(tokens), self.measure(tokens))))
-
-    def difficulties(self, split):
-        return [2] if split.startswith("alone") else [1, 2]
-
-
-@dataclass
-class PHop(Task):
-    """
-    p-hop induction in context, nothing to memorise (Sanford et al. 2024, Saunshi et al. 2025).
-
-        "[>>]badcabdc" -> "d"   the last letter is c; hop 1: behind the previous c stands a; hop 2: behind the previous
-                                a stands d
-
-    One ">" for each hop, and letters up to the width of the longest question of the batch. Any three neighbours differ,
-    and no walk may end early: else one hop less, or two, would often give the same answer. Tokens: letters 0..A-1, then
-    "[", ">" and "]"; "[" lets the first ">" know that it is the first. The p-hop of every letter that has one is a
-    target; check() grades the last. Difficulty: p.
-    """
-
-    hops: int = 4  # the most hops in training
-    length: int = 32  # letters of the shortest text
-    alphabet: int = 4  # different letters
-
-    unit = "hops"
-
-    def __post_init__(self):
-        if self.hops < 1 or self.alphabet < 4:
-            raise ValueError("phop needs at least one hop and four letters")
-        self.hardest = self.length // 3  # a hop goes back by three places on average
-        if self.hops > self.hardest:
-            raise ValueError(f"length={self.length} is too short to walk hops={self.hops}: make it {3 * self.hops}")
-        self.max_difficulty = self.hops
-        self.vocab_size, self.block_size = self.alphabet + 3, self.hops + 2 + self.length
-
-    def question(self, generator, difficulty):
-        T = max(self.max_difficulty, int(difficulty.max())) + 2 + self.length
-        score = torch.rand(len(difficulty), T, self.alphabet, generator=generator)
-        text = score.argmax(2)
-        for i in range(2, T):  # each letter: the highest score of those that the two before it are not
-            text[:, i] = score[:, i].scatter(1, text[:, i - 2 : i], -1).argmax(1)
-        place, end = torch.arange(T), 1 + difficulty[:, None]
-        tokens = torch.where(place < end, self.alphabet + 1, text)
-        tokens[:, 0] = self.alphabet
-        return torch.where(place == end, self.alphabet + 2, tokens)
-
-    def measure(self, tokens):
-        return (tokens == self.alphabet + 1).sum(1)
-
-    def hop(self, tokens):
-        """(B, T): for each letter, the place behind the previous occurrence of that letter; 0 where there is none."""
-        here = torch.arange(tokens.shape[1], device=tokens.device)
-        before = F.pad(tokens[:, :-1], (1, 0), value=-1)
-        # [b, i, j]: does i's letter stand before j, which is not behind i?
-        behind = (tokens[:, :, None] == before[:, None]) & (here <= here[:, None])
-        return torch.where(behind & (tokens < self.alphabet)[:, :, None], here, 0).amax(2)
-
-    def walk(self, tokens, hops):
-        """(B, T): the place of each letter after `hops` (B,) hops, 0 where the walk ended before."""
-        hop, place = self.hop(tokens), torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        for step in range(max(hops.tolist(), default=0)):
-            place = torch.where((step < hops)[:, None], hop.gather(1, place), place)
-        return place
-
-    def answer(self, tokens):
-        place = self.walk(tokens, self.measure(tokens))
-        return tokens.gather(1, place).masked_fill((tokens >= self.alphabet) | (place == 0), IGNORE)
-
-    def belongs(self, tokens, split):
-        walks = self.walk(tokens, self.measure(tokens))[:, -1] > 0
-        return super().belongs(tokens, split) & walks
-
-    def check(self, batch, prediction):
-        return prediction[:, -1] == batch.targets[:, -1]
-
-    def shortcuts(self, batch):
-        """A hop or two less than asked."""
-        fewer = [(f"{less} hop{'s' * (less > 1)} less", (batch.difficulty - less).clamp(min=0)) for less in (1, 2)]
-        return {name: batch.tokens.gather(1, self.walk(batch.tokens, hops)) for name, hops in fewer}
-
-    def show(self, tokens, prediction=None):
-        text = "".join(self.name(token) for token in tokens.tolist())
-        return text if prediction is None else f"{text} -> {self.name(int(prediction[-1]))}"
-
-    def name(self, token):
-        return chr(ord("a") + token) if token < self.alphabet else "[>]"[token - self.alphabet]
 
 
 @dataclass
 class Addition(Task):
     """
-    Add two numbers, all digits of the sum at once, so that the loop and not the text has to move the carry.
+    Add two numbers, all digits of the sum at once, so that the loop and not the text has to move
+    the carry.
 
-        "> 6 7 3 4 ="     36 + 47, lowest digits first and in pairs; the digits of 83 are read behind each pair and the
-             3   8 0      last carry at "="; show() prints "36+47=083"
+        tokens     >  6 7  3 4  =      36 + 47, lowest digits first and in pairs
+        targets         3    8  0      each digit of 83 at the second token of its pair, the last
+                                       carry at "="; show() prints "36+47=083"
 
-    Whether a place hands a carry on is decided in it, unless its two digits add up to 9: then it hands on what comes in
-    from below. Difficulty: one more than the longest run of such nines, the places that a decision ("a carry", "none")
-    travels up from where it is made: 1 if every place decides for itself, n for 99..9 + 1 (n digits). ">" decides, too:
-    nothing comes in. Without it 55 + 55 would be the same to every position, as all see nothing but fives.
+    A place decides by itself whether it hands on a carry, unless its two digits add up to nine:
+    then it hands on whatever comes in from below. The difficulty is one more than the longest run
+    of such nines, that is, the number of places that a decision travels: 1 if every place decides
+    for itself, n for 99..9 + 1 (n digits). The first token ">" also decides: nothing comes in.
+    Without it, all positions of 55 + 55 would see nothing but fives, and attention, which averages
+    what it sees, would give all of them the same.
 
-    Half of a mixed batch is uniform over numbers (long runs are rare there), half has a run of a uniform length planted
-    somewhere, and shorter ones around it. A carry comes into every second of the planted runs: else a model learns to
-    guess one from a long run. Runs longer than in training stand in numbers a quarter longer than they.
+    Half of a mixed batch has digits at random, where long runs are rare. The other half has a run
+    planted. For difficulty 4 in a number of 6 digits, lowest place first:
+
+        sums of the places      3  12  9  9  9   5    a run of three nines; the 12 hands it a carry
+        and mirrored           15   6  9  9  9  13    18 - s for each sum s: no carry enters
+
+    Mirroring keeps the nines and turns all other decisions around. It makes sure that a carry
+    enters half of the planted runs: otherwise a model would learn to guess one from the length of
+    the run. Around the run stand shorter ones. If the run is longer than the numbers of training,
+    the numbers have a quarter more digits than the run.
     """
 
     digits: int = 8  # digits of each number in training
@@ -415,12 +298,12 @@ class Addition(Task):
         if self.digits < 1:
             raise ValueError(f"digits must be at least 1, not {self.digits}")
         self.max_difficulty = self.digits
-        self.vocab_size, self.block_size = 12, 2 * self.digits + 2
+        self.vocab_size = 12  # the digits, "=" is 10, ">" is 11
 
     def mixture(self, generator, size, low, high):
         planted = super().mixture(generator, size, low, high)
-        natural = torch.rand(size, generator=generator) < 0.5
-        return planted.masked_fill(natural, -1)
+        at_random = torch.rand(size, generator=generator) < 0.5
+        return planted.masked_fill(at_random, -1)
 
     def question(self, generator, difficulty):
         B, n, longest = len(difficulty), self.digits, int(difficulty.max())
@@ -428,27 +311,39 @@ class Addition(Task):
             n = longest + longest // 4
         a, b = torch.randint(10, (B, n, 2), generator=generator).unbind(2)
         planted = (difficulty > 0)[:, None]
-        run = difficulty.clamp(min=1)[:, None] - 1  # (B, 1), so many nines
-        carry = torch.arange(B)[:, None] % 2  # is one to come into it? then the run cannot begin at the lowest place
-        start = carry + (torch.rand((B, 1), generator=generator) * (n - run - carry + 1)).long()
-        place = torch.arange(n) - start  # the run is at 0 .. run - 1, and what stands beside it decides
+
+        # where the run of nines stands, and whether a carry enters it
+        run = difficulty.clamp(min=1)[:, None] - 1  # (B, 1): how many nines
+        carry = torch.arange(B)[:, None] % 2  # if it is 1, the run cannot begin at the lowest place
+        start = torch.rand((B, 1), generator=generator) * (n - run - carry + 1)
+        place = torch.arange(n) - (carry + start.long())  # the run is at places 0 .. run - 1
+        in_run = (place >= 0) & (place < run)
+        beside_run = (place == -1) | (place == run)  # these decide, so that the run ends
+
+        # other nines (`batch` draws again if they make a longer run), and none by chance
         share = torch.rand((B, 1), generator=generator) * run / (run + 1)
-        others = (torch.rand((B, n), generator=generator) < share) & (place != -1) & (place != run)
-        nines = planted & (others | ((place >= 0) & (place < run)))
+        others = (torch.rand((B, n), generator=generator) < share) & ~beside_run
+        nines = planted & (in_run | others)
         by_chance = planted & ~nines & (a + b == 9)
-        b = torch.where(by_chance, (b + 5) % 10, b)  # these sums are now 4 or 14
+        b = torch.where(by_chance, (b + 5) % 10, b)  # makes the sum 4 or 14
         b = torch.where(nines, 9 - a, b)
-        tokens = torch.stack((a, b), dim=2).flatten(1)
-        tokens = F.pad(F.pad(tokens, (1, 0), value=11), (0, 1), value=10)
-        mirrored = torch.where(tokens < 10, 9 - tokens, tokens)  # 18 - sum: nines stay, other decisions turn around
-        return torch.where(planted & (self.runs(tokens)[1][:, None] != carry), mirrored, tokens)
+
+        digits = torch.stack((a, b), dim=2).flatten(1)  # (B, 2 n)
+        tokens = F.pad(F.pad(digits, (1, 0), value=11), (0, 1), value=10)
+        mirrored = torch.where(tokens < 10, 9 - tokens, tokens)
+        _, carry_now = self.runs(tokens)
+        return torch.where(planted & (carry_now[:, None] != carry), mirrored, tokens)
 
     def sums(self, tokens):
-        """(B, n): what the two digits of each place add up to, 0..18, without carry."""
+        """(B, n): what the two digits of each place add up to, 0 .. 18, without a carry."""
         return tokens[:, 1:-1:2] + tokens[:, 2:-1:2]
 
     def runs(self, tokens):
-        """The longest run of nines (B,) and whether a carry, 1 or 0, comes into it (of several: into the highest)."""
+        """
+        The length (B,) of the longest run of nines, and the carry (B,), 1 or 0, that enters it. (It
+        is read where it leaves the run, since nines hand on what comes in. Of several longest runs,
+        the highest counts.)
+        """
         run = longest = carry = carried = torch.zeros_like(tokens[:, 0])
         for total in self.sums(tokens).T:
             run = torch.where(total == 9, run + 1, 0)
@@ -458,11 +353,8 @@ class Addition(Task):
         return longest, carried
 
     def measure(self, tokens):
-        return self.runs(tokens)[0] + 1
-
-    def parts(self, tokens):
-        carried = self.runs(tokens)[1] == 1
-        return {"a carry comes in": carried, "none comes in": ~carried}
+        longest, _ = self.runs(tokens)
+        return longest + 1
 
     def answer(self, tokens):
         targets = torch.full_like(tokens, IGNORE)
@@ -474,18 +366,122 @@ class Addition(Task):
         return targets
 
     def belongs(self, tokens, split):
-        return in_split(tokens[:, 1:-1], split, self.salt)  # digits only: leading zeros do not make another question
+        digits = tokens[:, 1:-1]  # in_split ignores zeros behind, the leading zeros of numbers
+        return in_split(digits, split, self.salt)
+
+    def parts(self, tokens):
+        _, carried = self.runs(tokens)
+        return {"a carry comes in": carried == 1, "none comes in": carried == 0}
 
     def show(self, tokens, prediction=None):
         def number(digits):
-            return "".join(map(str, reversed(digits)))
+            return "".join(str(digit) for digit in reversed(digits))
 
         digits = tokens.tolist()
         text = f"{number(digits[1:-1:2])}+{number(digits[2:-1:2])}="
-        return text if prediction is None else text + number([*prediction.tolist()[2:-1:2], int(prediction[-1])])
+        if prediction is None:
+            return text
+        return text + number(prediction.tolist()[2:-1:2] + [int(prediction[-1])])
 
     def name(self, token):
-        return "=>"[token - 10] if token >= 10 else str(token)
+        return {10: "=", 11: ">"}.get(token, str(token))
 
 
-TASKS = {"multihop": MultiHop, "composition": Composition, "phop": PHop, "addition": Addition}  # sudoku.py adds its own
+@dataclass
+class Sudoku(Task):
+    """
+    Complete a board: each row, column and box holds each digit once. Boxes of 2x2, 2x3 and 3x3
+    cells make boards of 4x4, 6x6 and 9x9.
+
+        3 . . .      3 2 4 1
+        . 4 . .      1 4 2 3     as show() prints a question and its answer
+        4 . 1 .      4 3 1 2
+        . 1 . .      2 1 3 4     tokens, row by row: the digit, or 0 for a blank
+
+    Every puzzle has exactly one solution. The difficulty is the number of rounds of deduction. Each
+    round fills in all singles at once, naked (a cell that only one digit fits) and hidden (a digit
+    that fits only one cell of a row, column or box). Puzzles that singles do not solve need search
+    and have the difficulty 32; they come only with search=True.
+
+    This task draws from a bank of boards, so it has no `question` and no `answer`, but a `batch` of
+    its own. The bank is made once and kept in the folder `banks`, or read from a `file`. Each board
+    of it makes n! boards, by new names for its digits. Grids that a symmetry makes equal are in the
+    same split, because a model with position="grid" can hardly tell them apart. There are 49
+    essentially different grids of 6x6, but only two of 4x4. So on 4x4 only grids that differ in the
+    names of their digits are kept together, and its test says little.
+    """
+
+    box: str = "2x2"  # 2x2 | 2x3 | 3x3 for boards of 4x4, 6x6, 9x9
+    puzzles: int = 10_000  # puzzles in the bank
+    search: bool = False  # also puzzles that singles do not solve
+    banks: str = "runs/banks"  # the folder where banks are kept
+    file: str = ""  # puzzles from a file instead, as every split
+
+    causal = False
+    grows = False
+    counts_steps = False
+    unit = "rounds of singles"
+
+    def __post_init__(self):
+        if self.puzzles < 50:
+            raise ValueError(
+                f"puzzles must be at least 50, not {self.puzzles}: each split needs some"
+            )
+        self.boards = Boards(self.box)
+        self.n, self.coordinates = self.boards.n, self.boards.coordinates
+        self.vocab_size = self.n + 1
+        if self.file:
+            self.bank, self.lines, self.skipped = bank_from_file(self.boards, self.file)
+        else:
+            folder = Path(self.banks)
+            self.bank = load_bank(self.boards, self.puzzles, self.search, folder, self.salt)
+        self.max_difficulty = int(self.bank["train"]["difficulty"].max())
+
+    def batch(self, split, step, size, difficulty=None):
+        generator, bank = self.generator(split, step), self.bank[split]
+        if isinstance(difficulty, int):
+            low = high = difficulty
+        else:
+            low, high = difficulty or (0, SEARCH)
+        fits = (bank["difficulty"] >= low) & (bank["difficulty"] <= high)
+        rows = fits.nonzero()[:, 0]
+        if not len(rows):
+            have = ", ".join(str(each) for each in bank["difficulty"].unique().tolist())
+            raise ValueError(f"no {split} puzzle has difficulty {low}..{high}; there are {have}")
+        rows = rows[torch.randint(len(rows), (size,), generator=generator)]
+        names = torch.rand((size, self.n), generator=generator).argsort(1) + 1
+        names = F.pad(names, (1, 0))  # a new name for each digit; a blank stays a blank
+        tokens = names.gather(1, bank["puzzle"][rows])
+        grid = names.gather(1, bank["grid"][rows])
+        targets = grid.masked_fill((tokens > 0) | (grid == 0), IGNORE)
+        return self.on_device(tokens, targets, bank["difficulty"][rows])
+
+    def measure(self, tokens):
+        return self.boards.difficulty(tokens)
+
+    def check(self, batch, prediction):
+        """An answer is right if it is a valid board; the targets are not looked at."""
+        return self.boards.solved(torch.where(batch.tokens > 0, batch.tokens, prediction))
+
+    def difficulties(self, split):
+        """Those with at least 20 puzzles in the split: an accuracy over fewer says little."""
+        values, counts = self.bank[split]["difficulty"].unique(return_counts=True)
+        return values[counts >= min(20, counts.max())].tolist()
+
+    def name_of(self, difficulty):
+        return "search" if difficulty == SEARCH else super().name_of(difficulty)
+
+    def truth(self, batch):
+        return torch.where(batch.tokens > 0, batch.tokens, batch.targets)
+
+    def show(self, tokens, prediction=None):
+        if prediction is not None:
+            tokens = torch.where(tokens > 0, tokens, prediction)
+        rows = tokens.view(self.n, self.n).tolist()
+        return "\n".join(" ".join(self.name(token) for token in row) for row in rows)
+
+    def name(self, token):
+        return str(token or ".")
+
+
+TASKS = {"multihop": MultiHop, "addition": Addition, "sudoku": Sudoku}  # more in more_tasks/

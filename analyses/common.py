@@ -1,23 +1,89 @@
 """
-What the analyses share: their command line, and which runs may be looked at together.
+What the analyses share: their command line, and the runs they look at.
 
-An analysis is a module analyses/NAME.py; the first line of its docstring is its line in the table of analyze.py.
+An analysis is a module analyses/NAME.py with the names below. (Only depth and think are in
+analyze.py.) The first line of its docstring is its line in the table of analyze.py.
 
-    MANY = True                  # takes several runs, the seeds of one experiment; False: one
-    NEEDS_RUN = False            # only where no run is looked at; the pictures then go to runs/NAME
-    def add_flags(parser): ...   # add_loops(parser, help), add_examples(parser), .. and flags of its own
+    MANY = True                  # it takes several runs, the seeds of one experiment; False: one
+    NEEDS_RUN = False            # only if it looks at no run; its pictures then go to runs/NAME
+    def add_flags(parser): ...   # add_loops(parser, help), add_examples(parser), .. and its own
     def main(runs, args): ...    # measure, draw, say: writes NAME.png and NAME.json into runs[0]
 """
 
 import argparse
 import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from runs import Parser, fail, find_device, run_main
+from support.flags import Parser
+from support.processes import fail, find_device, run_main
 from train import load_model
 
-# -----------------------------------------------------------------------------
+SOLVED = 0.9  # the accuracy from which on a difficulty counts as solved
+
+
+# --------------------------------------------------------------------------------------------------
 # The command line
+
+
+@dataclass
+class Analysis:
+    """What the command line has to know of an analysis."""
+
+    name: str
+    main: Callable  # main(runs, args)
+    add_flags: Callable  # add_flags(parser)
+    text: str  # what --help says
+    many: bool  # does it take several runs?
+    needs_run: bool = True
+
+
+def find_analysis(name):
+    """The one in analyses/NAME.py."""
+    module = importlib.import_module(f"analyses.{name}")
+    needs_run = getattr(module, "NEEDS_RUN", True)
+    text = inspect.getdoc(module)
+    return Analysis(name, module.main, module.add_flags, text, module.MANY, needs_run)
+
+
+def main_of(name, argv=None):
+    """`python -m analyses.NAME RUN..`"""
+    run_main(lambda: run_analysis(find_analysis(name), argv))
+
+
+def run_analysis(analysis, argv=None):
+    args = parse(analysis, argv)
+    analysis.main(args.runs, args)
+
+
+def parse(analysis, argv=None):
+    """The run folders and the flags of an analysis."""
+    parser = Parser(
+        prog=f"analyze.py {analysis.name}",
+        description=analysis.text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    text = "run folders, the seeds of one experiment" if analysis.many else "a run folder"
+    if not analysis.needs_run:
+        text = f"the folder for the picture (default runs/{analysis.name})"
+    parser.add_argument("runs", nargs="*", type=Path, metavar="FOLDER", help=text)
+    analysis.add_flags(parser)
+    devices = ("auto", "cpu", "cuda", "mps")
+    parser.add_argument("--device", default="auto", choices=devices, help="default auto")
+    # every analysis takes these four flags; --help shows those that it uses
+    for add in (add_loops, add_examples, add_factor, add_steps):
+        if parser.get_default(add.__name__.removeprefix("add_")) is None:
+            add(parser, help=argparse.SUPPRESS)
+    args = parser.parse_intermixed_args(argv)
+    if not args.runs and analysis.needs_run:
+        fail(f"{analysis.name} wants the folder of a run")
+    args.runs = args.runs or [Path("runs", analysis.name)]
+    if len(args.runs) > 1 and not analysis.many:
+        fail(f"{analysis.name} takes one folder, not {len(args.runs)}")
+    args.device = find_device(args.device)
+    return args
 
 
 def at_least(low, kind=int):
@@ -43,7 +109,7 @@ def add_examples(parser, help="questions of each difficulty (default 500)"):
     parser.add_argument("--examples", type=at_least(1), default=500, help=help)
 
 
-def add_factor(parser, help="hardest difficulty, in multiples of the hardest in training (default 6)"):
+def add_factor(parser, help="the hardest difficulty, in multiples of that in training (default 6)"):
     parser.add_argument("--factor", type=at_least(1, float), default=6, help=help)
 
 
@@ -51,65 +117,38 @@ def add_steps(parser, help="training steps of each cell (default 300)"):
     parser.add_argument("--steps", type=at_least(1), default=300, help=help)
 
 
-def parse(name, argv=None):
-    """The module of an analysis, its run folders and its flags."""
-    module = importlib.import_module(f"analyses.{name}")
-    parser = Parser(
-        prog=f"analyze.py {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    needs_run = getattr(module, "NEEDS_RUN", True)
-    text = "run folders, the seeds of one experiment" if module.MANY else "a run folder"
-    if not needs_run:
-        text = f"the folder for the picture (default runs/{name})"
-    parser.add_argument("runs", nargs="*", type=Path, metavar="FOLDER", help=text)
-    module.add_flags(parser)
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
-    for flag, add in dict(loops=add_loops, examples=add_examples, factor=add_factor, steps=add_steps).items():
-        if parser.get_default(flag) is None:  # every analysis takes these; --help shows those that it uses
-            add(parser, help=argparse.SUPPRESS)
-    args = parser.parse_intermixed_args(argv)
-    if not args.runs and needs_run:
-        fail(f"{name} wants the folder of a run")
-    args.runs = args.runs or [Path("runs", name)]
-    if len(args.runs) > 1 and not module.MANY:
-        fail(f"{name} takes one folder, not {len(args.runs)}")
-    args.device = find_device(args.device)
-    return module, args
-
-
-def main_of(name, argv=None):
-    """Run one analysis from the command line: `python -m analyses.NAME RUN..`, `python analyze.py NAME RUN..`."""
-
-    def main():
-        module, args = parse(name, argv)
-        module.main(args.runs, args)
-
-    run_main(main)
-
-
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Runs
 
 
-def check_seeds(all_flags):
-    """Runs may be put together if they differ in their seed and in nothing else."""
-    seeds = [flags.seed for flags in all_flags]
-    if len({str(sorted({**vars(flags), "seed": 0, "level": 0}.items())) for flags in all_flags}) > 1:
-        fail("these runs differ in more than their seed")
-    if len(set(seeds)) < len(seeds):
-        fail("two of these runs have the same seed")
+def load(run, device, needs=()):
+    """
+    (model, task, flags) of a run. `needs` are the names of what an analysis asks of a model beside
+    `forward` and `loss`; a model of your own may lack them.
+    """
+    model, task, flags = load_model(run, device)
+    flags.tied = getattr(flags, "tied", True)  # a model without this flag has no untied form
+    refuse_without(run, model, needs)
+    return model, task, flags
 
 
-def load_seeds(runs, device):
+def refuse_without(run, model, needs):
+    for name in needs:
+        if not hasattr(model, name):
+            kind = type(model).__name__
+            fail(f"{run}: this analysis asks a model for `{name}`, and {kind} has none")
+
+
+def load_seeds(runs, device, needs=()):
     """[(model, task, flags)] of runs that may be put together."""
-    loaded = [load_model(run, device) for run in runs]
+    loaded = [load(run, device, needs) for run in runs]
     check_seeds([flags for _, _, flags in loaded])
     return loaded
 
 
-def load_looped(runs, device):
+def load_looped(runs, device, needs=()):
     """The same, of runs that loop."""
-    loaded = [load_model(run, device) for run in runs]
+    loaded = [load(run, device, needs) for run in runs]
     for run, (_, _, flags) in zip(runs, loaded):
         if not flags.tied:
             fail(f"{run} is an untied run: it has no loop to look at")
@@ -117,22 +156,38 @@ def load_looped(runs, device):
     return loaded
 
 
+def check_seeds(all_flags):
+    """Runs may be put together if they differ in their seed and in nothing else."""
+    seeds = [flags.seed for flags in all_flags]
+    others = [sorted({**vars(flags), "seed": 0, "level": 0}.items()) for flags in all_flags]
+    if any(str(other) != str(others[0]) for other in others):
+        fail("these runs differ in more than their seed")
+    if len(set(seeds)) < len(seeds):
+        fail("two of these runs have the same seed")
+
+
 def kind_of(flags):
-    """What a run trained, in words."""
-    layers = f"{flags.n_core * flags.loops} layers, each used once"
-    kind = "looped" if flags.tied else layers
-    if flags.tied and flags.sampler == "fixed":
-        kind = f"looped, always {flags.loops}" if flags.loops > 1 else f"{flags.n_core} layer, used once"
-    return kind + (", re-embedding" if flags.reembed else "")
+    """What a run trained, in words, as legends and titles call it."""
+    kind = Path(flags.model).stem  # "looped", or the name of a file
+    layers = getattr(flags, "n_core", 1)
+    if not flags.tied:
+        kind = f"{layers * flags.loops} layers, each used once"
+    elif flags.sampler == "fixed" and flags.loops > 1:
+        kind += f", always {flags.loops}"
+    elif flags.sampler == "fixed":
+        kind = f"{layers} layer{'s' if layers > 1 else ''}, used once"
+    return kind + (", re-embedding" if getattr(flags, "reembed", False) else "")
 
 
 def difficulties_of(task, split, factor):
     """
-    The difficulties to ask: every trained one, then wider steps up to `factor` times the hardest; where a task has
-    none beyond (puzzles), those that it has.
+    The difficulties to ask: every trained one, then wider steps up to `factor` times the hardest.
+    A task that cannot make harder questions (puzzles) has only those of the split.
     """
+    if not task.grows:
+        return task.difficulties(split)
     top = task.max_difficulty
-    if task.grows:
-        beyond = {round(top * x) for x in (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8) if x <= factor}
-        return sorted({*range(1, top + 1), *(difficulty for difficulty in beyond if difficulty <= task.hardest)})
-    return task.difficulties(split)
+    steps = (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8)
+    beyond = {round(top * step) for step in steps if step <= factor}
+    within = set(range(1, top + 1))
+    return sorted(within | {difficulty for difficulty in beyond if difficulty <= task.hardest})

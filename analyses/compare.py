@@ -1,12 +1,14 @@
 """
-The depth.json of several runs in one picture: who still answers at several times the trained difficulty
+The depth.json of several runs in one picture, a row for each run
 
-Each folder has been measured by `depth` (over its seeds); they share the task and its difficulties. The picture is a
-dot plot, a row for each folder, in groups that the command line names:
+Which of them still answers at several times the trained difficulty? Each folder has been measured
+by `depth` (over its seeds), and all share the task and its difficulties. The picture is a dot plot:
+a row for each folder, in groups that the command line names.
 
-    python analyze.py compare runs/recipe runs/rotary runs/alibi runs/fixed --group positions=rotary,alibi
+    python analyze.py compare runs/recipe runs/rotary runs/alibi --group positions=rotary,alibi
 
-A point is the median of the seeds at the loop counts that val chose, a line reaches from the worst to the best seed.
+A point is the median of the seeds at the loop counts that val chose, and a line reaches from the
+worst to the best seed.
 """
 
 import argparse
@@ -14,19 +16,21 @@ import json
 
 import numpy as np
 
-from analyses.common import main_of
-from analyses.depth_curves import SOLVED
-from figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, write
-from runs import fail
+from analyses.common import SOLVED, main_of
+from support.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, write
+from support.processes import fail
 
 MANY = True
 SHARED = ("task", "difficulty", "trained_difficulty", "examples")
+COLORS = ("black", BLUE, ORANGE, GREEN, GREY)  # of the groups; the last one for all further ones
 
 
 def add_flags(parser):
-    text = "a title and the names of run folders to be shown under it, TITLE=NAME,NAME; may be given several times"
-    parser.add_argument("--group", type=read_group, action="append", default=[], metavar="TITLE=NAMES", help=text)
-    text = "difficulties to show (default: those nearest to twice and to four times the hardest in training)"
+    text = "a title and the names of run folders to be shown under it; may be given several times"
+    parser.add_argument(
+        "--group", type=read_group, action="append", default=[], metavar="TITLE=NAMES", help=text
+    )
+    text = "difficulties to show (default: those nearest to two and four times the trained)"
     parser.add_argument("--at", type=int, nargs="+", default=[], help=text)
 
 
@@ -37,7 +41,7 @@ def read_group(text):
     return title, names.split(",")
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Read
 
 
@@ -59,10 +63,14 @@ def read_depths(folders):
 
 
 def gather(found):
-    """The numbers of compare.json: median, lowest and highest of the seeds, {name: one for each difficulty}."""
+    """
+    The numbers of compare.json: median, lowest and highest of the seeds, {name: one for each
+    difficulty}.
+    """
     first = next(iter(found.values()))
     numbers = {key: first[key] for key in (*SHARED, "unit")}
-    numbers.update(seeds={name: depth["seeds"] for name, depth in found.items()}, median={}, lowest={}, highest={})
+    seeds = {name: depth["seeds"] for name, depth in found.items()}
+    numbers.update(seeds=seeds, median={}, lowest={}, highest={})
     for name, depth in found.items():
         rows = np.array([run["accuracy_at_best_loops"] for run in depth["by_run"]])
         numbers["median"][name] = np.median(rows, axis=0).round(4).tolist()
@@ -72,11 +80,13 @@ def gather(found):
 
 
 def grouped(names, groups):
-    """{title: names}, those in no group first, under ""."""
+    """{title: names}; those in no group come first, under ""."""
     chosen = [name for _, members in groups for name in members]
     for name in chosen:
-        if name not in names or chosen.count(name) > 1:
-            fail(f"--group names {name}, which is {'in two groups' if name in names else 'not one of the folders'}")
+        if name not in names:
+            fail(f"--group names {name}, which is not one of the folders")
+        if chosen.count(name) > 1:
+            fail(f"--group names {name}, which is in two groups")
     return {"": [name for name in names if name not in chosen], **dict(groups)}
 
 
@@ -85,35 +95,37 @@ def difficulties_at(numbers, at):
     have, top = numbers["difficulty"], numbers["trained_difficulty"]
     if wrong := [difficulty for difficulty in at if difficulty not in have]:
         fail(f"--at {wrong[0]} was not measured; choose from {', '.join(map(str, have))}")
-    return at or sorted({min(have, key=lambda difficulty: abs(difficulty - k * top)) for k in (2, 4)})
+    if at:
+        return at
+    nearest = {min(have, key=lambda difficulty: abs(difficulty - k * top)) for k in (2, 4)}
+    return sorted(nearest)
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Draw
 
 
 def draw(numbers):
     """A panel for each difficulty; the rows of a group are sorted by the hardest of them."""
     at = [numbers["difficulty"].index(difficulty) for difficulty in numbers["at"]]
-    rows, titles = [], {}  # rows: (height, name, color); titles: {height: text}
-    height, colors = 0, ("black", BLUE, ORANGE, GREEN, GREY)
-    for i, (title, names) in enumerate(numbers["groups"].items()):
-        if title:
-            titles[height + 0.25] = title
-            height += 1
-        for name in sorted(names, key=lambda name: [-numbers["median"][name][j] for j in reversed(at)]):
-            rows.append((height, name, colors[min(i, len(colors) - 1)]))
-            height += 1
-    size = (WIDTH, 1.3 + 0.3 * height)
-    figure, axes = plt.subplots(1, len(at), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    rows, titles, height = layout_of(numbers, at)
+    figure, axes = plt.subplots(
+        1,
+        len(at),
+        figsize=(WIDTH, 1.3 + 0.3 * height),
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
+    )
     for axis, j in zip(axes[0], at):
         for y, name, color in rows:
             axis.axhline(y, color="#e5e5e5", lw=0.8, zorder=0)
-            low, middle, high = (numbers[key][name][j] for key in ("lowest", "median", "highest"))
-            axis.plot([low, high], [y, y], color=color, lw=3, alpha=0.4, solid_capstyle="butt")
-            axis.plot(middle, y, "o", color=color, ms=8)
+            ends = [numbers["lowest"][name][j], numbers["highest"][name][j]]
+            axis.plot(ends, [y, y], color=color, lw=3, alpha=0.4, solid_capstyle="butt")
+            axis.plot(numbers["median"][name][j], y, "o", color=color, ms=8)
         beyond = numbers["difficulty"][j] / numbers["trained_difficulty"]
-        axis.set_title(f"{numbers['difficulty'][j]} {numbers['unit']}, {beyond:.3g} times the trained")
+        hard = f"{numbers['difficulty'][j]} {numbers['unit']}"
+        axis.set_title(f"{hard}, {beyond:.3g} times the trained")
         axis.set(xlim=(-0.03, 1.03), xlabel="accuracy (test)")
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
@@ -126,24 +138,45 @@ def draw(numbers):
     return figure
 
 
+def layout_of(numbers, at):
+    """The rows [(y, name, colour)], the titles of the groups {y: title}, and the height of all."""
+    rows, titles, height = [], {}, 0
+
+    def hardest_first(name):
+        return [-numbers["median"][name][j] for j in reversed(at)]
+
+    for i, (title, names) in enumerate(numbers["groups"].items()):
+        if title:
+            titles[height + 0.25] = title
+            height += 1
+        for name in sorted(names, key=hardest_first):
+            rows.append((height, name, COLORS[min(i, len(COLORS) - 1)]))
+            height += 1
+    return rows, titles, height
+
+
 def title_of(numbers, j):
-    """How many solve the j-th difficulty, and who comes next; where none does, the best two."""
+    """How many runs solve the j-th difficulty, and the next one; if none does, the best two."""
     at_j = {name.replace("_", " "): median[j] for name, median in numbers["median"].items()}
     ranked = sorted(at_j, key=lambda name: -at_j[name])
     solved = sum(accuracy >= SOLVED for accuracy in at_j.values())
     hard = f"{numbers['difficulty'][j]} {numbers['unit']}"
-    found = f"right at {hard}: " + ", ".join(f"{name} {at_j[name]:.2f}" for name in ranked[:2])
     if solved:
         found = f"{hard} are solved ({SOLVED} right) by {solved} of {len(ranked)}"
         if solved < len(ranked):
             found += f"; next is {ranked[solved]} with {at_j[ranked[solved]]:.2f}"
-    counts = " or ".join(map(str, sorted({len(seeds) for seeds in numbers["seeds"].values()})))
-    basis = f"median and range of {counts} seeds" if counts != "1" else "1 seed"
+    else:
+        best_two = ", ".join(f"{name} {at_j[name]:.2f}" for name in ranked[:2])
+        found = f"right at {hard}: {best_two}"
+    counts = sorted({len(seeds) for seeds in numbers["seeds"].values()})
+    basis = f"median and range of {' or '.join(map(str, counts))} seeds"
+    if counts == [1]:
+        basis = "1 seed"
     task = f"{numbers['task']}, trained to {numbers['trained_difficulty']} {numbers['unit']}"
     return f"{found}\n{task} ({basis})"
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Say
 
 
@@ -152,7 +185,8 @@ def main(runs, args):
     numbers = gather(found)
     numbers["groups"] = grouped(list(found), args.group)
     numbers["at"] = difficulties_at(numbers, args.at)
-    print(f"\n{numbers['unit']:>16}  " + "  ".join(f"{difficulty:>5}" for difficulty in numbers["difficulty"]))
+    difficulties = "  ".join(f"{difficulty:>5}" for difficulty in numbers["difficulty"])
+    print(f"\n{numbers['unit']:>16}  {difficulties}")
     for name, median in numbers["median"].items():
         print(f"{name:>16}  " + "  ".join(f"{accuracy:.3f}" for accuracy in median))
     write(runs[0], "compare", draw(numbers), numbers)

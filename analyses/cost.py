@@ -1,24 +1,24 @@
 """
 Parameters, FLOPs, milliseconds and memory over loops, against an untied stack
 
-A looped model of n loops is compared with the untied stack of n times the layers, which cost builds itself. They share
-what is computed (FLOPs, time, activations kept for the backward pass) and differ in what is stored: parameters. It also
-measures how much of the time of all loops `solve` needs, which lets every question stop on its own.
+A looped model of n loops is compared with the untied stack of n times the layers, which this
+analysis builds itself. They share what is computed (FLOPs, time, activations kept for the backward
+pass) and differ in what is stored: parameters. It also measures how much of the time of all loops
+`solve` needs, which lets every question stop on its own.
 """
 
-import dataclasses
 import time
+from argparse import Namespace
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from analyses.common import main_of
-from fast import speed_up
-from figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
-from runs import fail, loss_function
-from train import load_model
+from analyses.common import load, main_of
+from support.figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
+from support.flags import make_model
+from support.processes import fail, loss_function
 
 MANY = False
 LOOPS = (1, 2, 4, 8, 16, 32)
@@ -28,12 +28,15 @@ def add_flags(parser):
     pass
 
 
-# -----------------------------------------------------------------------------
-# measure
+# --------------------------------------------------------------------------------------------------
+# Measure
 
 
 def race(jobs, repeats=7):
-    """Milliseconds {name: median} of some functions, called in turns, so that a slow minute is everybody's."""
+    """
+    Milliseconds {name: median} of some functions. They are called in turns, so that a slow minute
+    of the machine is a slow minute for all.
+    """
     times = {name: [] for name in jobs}
     for repeat in range(repeats + 1):
         for name, job in jobs.items():
@@ -47,7 +50,10 @@ def race(jobs, repeats=7):
 
 
 def kept_bytes(model, work):
-    """Bytes that autograd keeps for the backward pass of work(), each storage once, parameters apart."""
+    """
+    Bytes that autograd keeps for the backward pass of work(). Each storage counts once, and those
+    of the parameters do not count.
+    """
     kept = {}
 
     def pack(tensor):
@@ -55,14 +61,16 @@ def kept_bytes(model, work):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = work()  # noqa: F841 (alive until the sum is made, or storages would be used again)
-    return sum(kept.values()) - sum(p.nbytes for p in model.parameters() if p.untyped_storage().data_ptr() in kept)
+        result = work()  # noqa: F841 (it must live as long as the sum, or storages would be reused)
+    for parameter in model.parameters():
+        kept.pop(parameter.untyped_storage().data_ptr(), None)
+    return sum(kept.values())
 
 
 def count_flops(work):
     """Multiplications and additions of matrix products."""
     counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention would hide its products from the counter
+    with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention would hide its products
         work()
     return counter.get_total_flops()
 
@@ -76,13 +84,12 @@ def forward_of(model, tokens, loops):
 
 
 def measure_cost(models, flags, batch, n):
-    """A row of numbers for each of the models {name: model}, which loop n times; timed in turns."""
+    """A row of numbers for each of the models {name: model}, which loop n times."""
     counts, jobs, losses = torch.full((len(batch.tokens),), n), {}, {}
     for name, model in models.items():
-        loss = loss_function(flags, model)
-        losses[name] = lambda loss=loss: loss(batch.tokens, batch.targets, counts)[0]
+        losses[name] = loss_of(model, flags, batch, counts)
         jobs[name, "forward"] = forward_of(model, batch.tokens, n)
-        jobs[name, "training"] = lambda name=name: losses[name]().backward()
+        jobs[name, "training"] = backward_of(losses[name])
     times, rows = race(jobs, 5), {}
     for name, model in models.items():
         rows[name] = dict(
@@ -95,12 +102,31 @@ def measure_cost(models, flags, batch, n):
     return rows
 
 
+def loss_of(model, flags, batch, counts):
+    in_precision = loss_function(flags, model)
+
+    def loss():
+        return in_precision(batch.tokens, batch.targets, counts)[0]
+
+    return loss
+
+
+def backward_of(loss):
+    return lambda: loss().backward()
+
+
 def measure_solve(model, task, size=256):
-    """How much of the time of all loops `solve` takes, beside the share of the loops that its sequences use."""
+    """
+    How much of the time of all loops `solve` takes, beside the share of the loops that its
+    sequences use.
+    """
     tokens = task.batch("val", 0, size, None).tokens
     most = 64 if model.config.tied else model.config.loops
     used = model.solve(tokens, max_loops=most)[1].float().mean().item()
-    jobs = dict(solve=lambda: model.solve(tokens, max_loops=most), all=lambda: model.solve(tokens, "fixed", None, most))
+    jobs = dict(
+        solve=lambda: model.solve(tokens, max_loops=most),
+        all=lambda: model.solve(tokens, "fixed", max_loops=most),
+    )
     times = race(jobs, 5)
     return dict(
         batch=size,
@@ -111,8 +137,8 @@ def measure_solve(model, task, size=256):
     )
 
 
-# -----------------------------------------------------------------------------
-# draw
+# --------------------------------------------------------------------------------------------------
+# Draw
 
 
 def draw_cost(numbers):
@@ -126,7 +152,8 @@ def draw_cost(numbers):
         "memory": ("Activations kept for it", "megabytes", 1e6),
     }
     for axis, (key, (title, label, unit)) in zip(axes.flat, panels.items()):
-        looped, untied = ([row[key] / unit for row in numbers[kind]] for kind in ("looped", "untied"))
+        looped = [row[key] / unit for row in numbers["looped"]]
+        untied = [row[key] / unit for row in numbers["untied"]]
         axis.plot(loops, looped, "o-", color=BLUE, lw=3.5, ms=7)
         axis.plot(loops, untied, "^:", color=ORANGE, lw=2)
         axis.set(xlabel="loops", ylabel=label, xscale="log", yscale="log")
@@ -135,39 +162,50 @@ def draw_cost(numbers):
         axis.set_title(title)
         axis.autoscale_view()  # label_ends wants the final limits
         label_ends(axis, [(looped[-1], "looped", BLUE), (untied[-1], "untied", ORANGE)], gap=0.1)
-    few, many = numbers["looped"][-1]["parameters"], numbers["untied"][-1]["parameters"]
-    longer = numbers["looped"][-1]["training_ms"] / numbers["untied"][-1]["training_ms"]
-    title = f"{loops[-1]} loops take {longer:.2f} of the time of {loops[-1]} times the layers, with "
-    title += f"{many / few:.0f} times fewer parameters"
+    looped, untied = numbers["looped"][-1], numbers["untied"][-1]
+    share = looped["training_ms"] / untied["training_ms"]
+    fewer = untied["parameters"] / looped["parameters"]
+    title = f"{loops[-1]} loops take {share:.2f} of the time of {loops[-1]} times the layers, with "
+    title += f"{fewer:.0f} times fewer parameters"
     size = "{} x {} tokens".format(*numbers["batch"])
-    figure.suptitle(f"{title}\n({numbers.get('task', 'one run')}, {size}, {seeds_text(numbers['seeds'])})")
+    basis = f"{numbers.get('task', 'one run')}, {size}, {seeds_text(numbers['seeds'])}"
+    figure.suptitle(f"{title}\n({basis})")
     return figure
 
 
-# -----------------------------------------------------------------------------
-# say
+# --------------------------------------------------------------------------------------------------
+# Say
 
 
 def main(runs, args):
-    model, task, flags = load_model(runs[0], args.device)
+    model, task, flags = load(runs[0], args.device, needs=("solve",))
     if not flags.tied:
-        fail(f"{runs[0]} is an untied run; name the looped one, cost builds the untied stacks itself")
+        fail(f"{runs[0]} is untied; name the looped run, cost builds the untied stacks itself")
+    if not hasattr(model.config, "tied"):
+        fail(f"{runs[0]}: cost builds untied stacks, and --model {flags.model} has no such form")
     batch = task.batch("val", 0, flags.batch, task.max_difficulty if task.grows else None)
-    numbers = dict(task=flags.task, loops=list(LOOPS), batch=list(batch.tokens.shape), seeds=[flags.seed])
-    numbers.update(looped=[], untied=[])
+    numbers = dict(task=flags.task, loops=list(LOOPS), batch=list(batch.tokens.shape))
+    numbers.update(seeds=[flags.seed], looped=[], untied=[])
     print(f"\nbatch {flags.batch} x {batch.tokens.shape[1]} tokens")
     print("loops         parameters    MFLOPs  forward ms  training ms  kept MB")
-    for n in tqdm(LOOPS, desc="cost", leave=False):
-        untied = type(model)(dataclasses.replace(model.config, tied=False, loops=n)).to(batch.tokens.device)
-        for name, row in measure_cost(dict(looped=model, untied=speed_up(untied)), flags, batch, n).items():
+    for n in tqdm(LOOPS, desc="cost", leave=False, disable=None):
+        models = dict(looped=model, untied=untied_stack(model, task, flags, n))
+        for name, row in measure_cost(models, flags, batch, n).items():
             numbers[name].append(row)
             text = f"{n:>5} {name} {row['parameters']:>12,} {row['flops'] / 1e6:>9,.0f}"
-            text += f" {row['forward_ms']:>11.1f} {row['training_ms']:>12.1f} {row['memory'] / 1e6:>8.1f}"
-            tqdm.write(text)
+            text += f" {row['forward_ms']:>11.1f} {row['training_ms']:>12.1f}"
+            tqdm.write(f"{text} {row['memory'] / 1e6:>8.1f}")
     saved = numbers["solve"] = measure_solve(model, task)
-    text = "solve: {mean_loops:.1f} of {max_loops} loops on average ({share_of_loops:.2f}) in {share_of_time:.2f}"
-    print(text.format(**saved), f"of the time of all loops, batch {saved['batch']}")
+    text = "solve: {mean_loops:.1f} of {max_loops} loops on average ({share_of_loops:.2f}) "
+    text += "in {share_of_time:.2f} of the time of all loops, batch {batch}"
+    print(text.format(**saved))
     write(runs[0], "cost", draw_cost(numbers), numbers)
+
+
+def untied_stack(model, task, flags, loops):
+    """An untied model of the same kind and size, with layers for so many loops."""
+    untied = Namespace(**{**vars(flags), "tied": False, "loops": loops})
+    return make_model(untied, task).to(next(model.parameters()).device)
 
 
 if __name__ == "__main__":

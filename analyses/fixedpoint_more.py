@@ -1,18 +1,21 @@
 """
-fixedpoint_more.png, the second picture of `analyze.py fixedpoint`: right against wrong answers, the layers of the core,
-how well rest predicts a right answer, and the ways of five questions in a plane.
+fixedpoint_more.png, the second picture of `analyze.py fixedpoint`: right against wrong answers, the
+layers of the core, how well rest predicts a right answer, and the ways of five questions in a
+plane.
 """
 
 import numpy as np
 import torch
 
-from figures import BLUE, GREY, ORANGE, WIDTH, plt, seeds_text
+from support.figures import BLUE, GREY, ORANGE, WIDTH, plt, seeds_text
 
 
 def in_a_plane(paths):
-    """The states (loops + 1, N, C) of some questions, on the two directions in which they differ most."""
-    flat = paths.flatten(0, 1) - paths.flatten(0, 1).mean(0)
-    return (flat @ torch.linalg.svd(flat, full_matrices=False).Vh[:2].T).view(*paths.shape[:2], 2)
+    """States (loops + 1, N, C) of N questions, in the two directions in which they differ most."""
+    flat = paths.flatten(0, 1)
+    flat = flat - flat.mean(0)
+    two = torch.linalg.svd(flat, full_matrices=False).Vh[:2]  # (2, C)
+    return (flat @ two.T).view(*paths.shape[:2], 2)
 
 
 def draw_more(numbers):
@@ -24,8 +27,8 @@ def draw_more(numbers):
         axis.axvline(numbers["trained_loops"], color=GREY, lw=1, ls="--")
         axis.set(xlabel="loop (dashed: the most in training)", xscale="log")
     for name, color in (("right", BLUE), ("wrong", ORANGE)):
-        if numbers[f"movement_if_{name}"]:
-            a.plot(steps, numbers[f"movement_if_{name}"], color=color, lw=2, label=f"{name} in the end")
+        if movement := numbers[f"movement_if_{name}"]:
+            a.plot(steps, movement, color=color, lw=2, label=f"{name} in the end")
     a.legend()
     a.set(yscale="log", ylabel="|h_t - h_(t-1)| / |h_t|, median")
     a.set_title("Movement, right against wrong answers")
@@ -50,6 +53,7 @@ def draw_more(numbers):
     d.set(xlabel="first principal component", ylabel="second principal component")
     d.set_title("The answer's state, five questions (star: end)")
     elsewhere, usual = numbers["right_from_another's end"], numbers["right"]
-    title = f"{numbers['task']}: begun where another question ended, {elsewhere:.2f} are right; usually {usual:.2f}"
+    title = f"{numbers['task']}: begun where another question ended, {elsewhere:.2f} are right; "
+    title += f"usually {usual:.2f}"
     figure.suptitle(f"{title} ({seeds_text(numbers['seeds'])})")
     return figure

@@ -1,24 +1,26 @@
 "use strict";
-// looped.py in JavaScript: the loop first, then its parts. This is all that runs the model; who can read looped.py will
-// find the same names here, and who cannot can begin here.
+// looped.py in JavaScript: the loop first, then its parts. This is all that runs the model. A
+// reader of looped.py will find the same names here; another reader can begin here.
 //
-// A question is a list of T tokens (small whole numbers). A state h has C numbers for each of them and is kept as one
-// array of T * C numbers, row after row. model.config has the settings of the run, model.weights every trained
-// parameter under the name that PyTorch gave it, a matrix row after row. The logits are those of PyTorch to 0.0001
-// (tests/analyses/test_page.py), but where a model's loop is chaotic and any rounding grows.
+// A question is a list of T tokens (small whole numbers). A state h has C numbers for each of them
+// and is kept as one array of T * C numbers, row after row. model.config has the settings of the
+// run, and model.weights has every trained parameter under the name that PyTorch gave it, a matrix
+// row after row. The logits are those of PyTorch to 0.0001 (tests/analyses/test_page.py), except
+// where a model's loop is chaotic, so that any rounding grows.
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // The loop
 
-// Yields the state before the first and after each loop, and where each layer of that loop looked: one array a layer.
+// Yields the state before the first loop and after each, and where each layer of that loop looked:
+// one array a layer.
 function* states(model, tokens) {
   const { config } = model;
-  let { h, e, where } = begin(model, tokens);
+  let { h, e, positions } = begin(model, tokens);
   yield { h, attention: [] };
-  const last = config.tied ? Infinity : config.loops; // a stack of different layers ends, a loop does not
+  const last = config.tied ? Infinity : config.loops; // a stack of different layers has an end
   for (let t = 0; t < last; t++) {
     const attention = [];
-    h = loop(model, h, e, t, where, attention);
+    h = loop(model, h, e, t, positions, attention);
     yield { h, attention };
   }
 }
@@ -26,62 +28,74 @@ function* states(model, tokens) {
 // The initial state h, the question e, and what attention is told of positions.
 function begin(model, tokens) {
   const { config, weights } = model;
-  const where = positions(model, tokens.length);
-  const x = runLayers(model, "prelude", 0, config.n_prelude, embed(model, tokens), where);
+  const positions = positionsOf(model, tokens.length);
+  const x = runLayers(model, "prelude", 0, config.n_prelude, embed(model, tokens), positions);
   const e = rmsNorm(x, weights["prelude_norm.weight"]);
   const h = config.state_init === "zeros" ? e.map(() => 0) : e;
-  return { h, e, where };
+  return { h, e, positions };
 }
 
 // One loop, t = 0, 1, ..: the question enters again, and the same layers run again.
-function loop(model, h, e, t, where, attention) {
+function loop(model, h, e, t, positions, attention) {
   const { config } = model;
   const first = config.tied ? 0 : t * config.n_core; // the only thing that t is good for
-  h = runLayers(model, "core", first, first + config.n_core, inject(model, h, e), where, attention);
+  h = runLayers(
+    model,
+    "core",
+    first,
+    first + config.n_core,
+    inject(model, h, e),
+    positions,
+    attention,
+  );
   return config.reembed ? reembed(model, h) : h;
 }
 
-function runLayers(model, part, from, to, x, where, attention) {
-  for (let i = from; i < to; i++) x = block(model, `${part}.${i}`, x, where, attention);
+function runLayers(model, part, from, to, x, positions, attention) {
+  for (let i = from; i < to; i++) x = block(model, `${part}.${i}`, x, positions, attention);
   return x;
 }
 
 // What would the answer be by now? Logits, vocab_size numbers for each token.
 function readout(model, h) {
   const T = h.length / model.config.n_embd;
-  return head(model, runLayers(model, "coda", 0, model.config.n_coda, h, positions(model, T)));
+  return head(model, runLayers(model, "coda", 0, model.config.n_coda, h, positionsOf(model, T)));
 }
 
 // A state is read by what embedding it resembles.
 function head(model, h) {
-  return linear(rmsNorm(h, model.weights["norm.weight"]), model.weights["embed.weight"], model.config.n_embd);
+  return linear(
+    rmsNorm(h, model.weights["norm.weight"]),
+    model.weights["embed.weight"],
+    model.config.n_embd,
+  );
 }
 
-// How the question e enters the state h again.
+// How the question e enters the state h at every loop.
 function inject({ config, weights }, h, e) {
   const C = config.n_embd;
   if (config.injection === "none") return h;
   if (config.injection === "add") return add(h, e);
-  const W = weights["inject.weight"];
-  if (config.injection === "concat") {
-    const both = new Float64Array(2 * h.length); // each row: C numbers of h, then C of e
-    for (let row = 0; row < h.length; row += C) {
-      both.set(h.subarray(row, row + C), 2 * row);
-      both.set(e.subarray(row, row + C), 2 * row + C);
-    }
-    return linear(both, W, 2 * C);
+  const both = new Float64Array(2 * h.length); // "concat": in each row C numbers of h, then C of e
+  for (let row = 0; row < h.length; row += C) {
+    both.set(h.subarray(row, row + C), 2 * row);
+    both.set(e.subarray(row, row + C), 2 * row + C);
   }
-  const step = weights["inject.raw_dt"].map((x) => Math.log1p(Math.exp(x))); // "diagonal", Parcae 2026
-  const decay = weights["inject.log_rate"].map((x, c) => Math.exp(-step[c] * Math.exp(x)));
-  return linear(e, W, C).map((x, i) => decay[i % C] * h[i] + step[i % C] * x);
+  return linear(both, weights["inject.weight"], 2 * C);
 }
 
 // The loop ends by adding what it predicts so far: the expected embedding, each of length sqrt(C).
 function reembed(model, h) {
   const { config, weights } = model;
-  const C = config.n_embd, embedding = weights["embed.weight"], gate = weights["reembed_gate"];
-  const logits = head(model, h), V = embedding.length / C, sum = h.slice();
-  const length = Array.from({ length: V }, (_, token) => norm(embedding.subarray(token * C, (token + 1) * C)));
+  const C = config.n_embd;
+  const embedding = weights["embed.weight"];
+  const gate = weights["reembed_gate"];
+  const logits = head(model, h);
+  const V = embedding.length / C;
+  const sum = h.slice();
+  const length = Array.from({ length: V }, (_, token) =>
+    norm(embedding.subarray(token * C, (token + 1) * C)),
+  );
   for (let row = 0; row < h.length / C; row++) {
     const p = softmax(logits.subarray(row * V, (row + 1) * V));
     for (let token = 0; token < V; token++) {
@@ -92,9 +106,9 @@ function reembed(model, h) {
   return sum;
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// When to stop: each rule measures a loop, and the first loop in which it measures less than a threshold is the last.
-// `answers` are the places (0..T-1) where an answer is asked.
+// -------------------------------------------------------------------------------------------------
+// When to stop: each rule measures a loop, and the first loop in which it measures less than a
+// threshold is the last. `answers` are the places (0..T-1) where an answer is asked.
 
 const RULES = {
   // How far the loop moved the state: |h_t - h_(t-1)| / |h_t|.
@@ -103,7 +117,8 @@ const RULES = {
   kl: (before, now, answers) =>
     Math.max(...answers.map((i) => expected(now.logP[i], (logP, k) => logP - before.logP[i][k]))),
   // How undecided the prediction is: its entropy in nats, the largest at an answer.
-  entropy: (before, now, answers) => Math.max(...answers.map((i) => expected(now.logP[i], (logP) => -logP))),
+  entropy: (before, now, answers) =>
+    Math.max(...answers.map((i) => expected(now.logP[i], (logP) => -logP))),
 };
 
 // The mean of f over what is predicted, given log-probabilities.
@@ -111,57 +126,85 @@ function expected(logP, f) {
   return logP.reduce((sum, x, k) => sum + Math.exp(x) * f(x, k), 0);
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // The block: attention and an MLP, as in any GPT
 
-function block(model, name, x, where, attention) {
+function block(model, name, x, positions, attention) {
   const { config, weights } = model;
   const maybeNorm = (norm, x) => {
-    const gain = weights[`${name}.${norm}.weight`]; // pre-, post- and sandwich norm differ in which of these there are
+    const gain = weights[`${name}.${norm}.weight`]; // pre, post and sandwich have not all of them
     return gain ? rmsNorm(x, gain) : x;
   };
-  x = maybeNorm("after_attention", add(x, attend(model, name, maybeNorm("before_attention", x), where, attention)));
-  const wide = linear(maybeNorm("before_mlp", x), weights[`${name}.mlp.0.weight`], config.n_embd).map(gelu);
-  return maybeNorm("after_mlp", add(x, linear(wide, weights[`${name}.mlp.2.weight`], 4 * config.n_embd)));
+  x = maybeNorm(
+    "after_attention",
+    add(x, attend(model, name, maybeNorm("before_attention", x), positions, attention)),
+  );
+  const wide = linear(
+    maybeNorm("before_mlp", x),
+    weights[`${name}.mlp.0.weight`],
+    config.n_embd,
+  ).map(gelu);
+  return maybeNorm(
+    "after_mlp",
+    add(x, linear(wide, weights[`${name}.mlp.2.weight`], 4 * config.n_embd)),
+  );
 }
 
-// Every token mixes in what it finds at others. Each head has D channels of its own, and weights of its own.
-function attend({ config, weights }, name, x, where, attention) {
-  const C = config.n_embd, H = config.n_head, D = C / H, T = x.length / C;
-  const qkv = linear(x, weights[`${name}.attention.qkv.weight`], C); // rows of 3C: queries, keys, values
+// Every token mixes in what it finds at others. Each head has D channels and weights of its own.
+function attend({ config, weights }, name, x, positions, attention) {
+  const C = config.n_embd;
+  const H = config.n_head;
+  const D = C / H;
+  const T = x.length / C;
+  // rows of 3C: queries, keys, values
+  const qkv = linear(x, weights[`${name}.attention.qkv.weight`], C);
   const looks = new Float64Array(H * T * T); // [head, who looks, at whom]
   const y = new Float64Array(T * C);
   for (let h = 0; h < H; h++) {
-    const part = (row, kind) => qkv.subarray(row * 3 * C + kind * C + h * D, row * 3 * C + kind * C + (h + 1) * D);
+    const part = (row, kind) =>
+      qkv.subarray(row * 3 * C + kind * C + h * D, row * 3 * C + kind * C + (h + 1) * D);
     const rows = Array.from({ length: T }, (_, i) => i);
-    const q = rows.map((i) => rotate(part(i, 0), where.angles, i));
-    const k = rows.map((j) => rotate(part(j, 1), where.angles, j));
+    const q = rows.map((i) => rotate(part(i, 0), positions.angles, i));
+    const k = rows.map((j) => rotate(part(j, 1), positions.angles, j));
     const v = rows.map((j) => part(j, 2));
     for (let i = 0; i < T; i++) {
       const seen = config.causal ? i + 1 : T; // causal: nobody sees what comes later
       const scores = new Float64Array(seen);
-      for (let j = 0; j < seen; j++) scores[j] = dot(q[i], k[j]) / Math.sqrt(D) + where.bias(h, i, j);
+      for (let j = 0; j < seen; j++)
+        scores[j] = dot(q[i], k[j]) / Math.sqrt(D) + positions.bias(h, i, j);
       const p = softmax(scores);
       looks.set(p, (h * T + i) * T);
-      for (let j = 0; j < seen; j++) for (let d = 0; d < D; d++) y[i * C + h * D + d] += p[j] * v[j][d];
+      for (let j = 0; j < seen; j++)
+        for (let d = 0; d < D; d++) y[i * C + h * D + d] += p[j] * v[j][d];
     }
   }
   if (attention) attention.push(looks);
   return linear(y, weights[`${name}.attention.out.weight`], C);
 }
 
-// What attention is told of positions: a bias for (head, who looks, at whom), and angles for rotary positions.
-function positions({ config, weights }, T) {
+// What attention is told of positions: a bias for (head, who looks, at whom), and angles for rotary
+// positions.
+function positionsOf({ config, weights }, T) {
   const { position: kind, reach, n_head: H, n_embd: C, coordinates } = config;
-  const learned = weights["positions.bias"], distance = (i, j) => Math.abs(i - j);
-  if (kind === "alibi") return { bias: (h, i, j) => -(2 ** ((-8 * (h + 1)) / H)) * distance(i, j) };
-  if (kind === "relative") return { bias: (h, i, j) => learned[h * reach + Math.min(distance(i, j), reach - 1)] };
-  if (kind === "window")
-    return { bias: (h, i, j) => (distance(i, j) < reach ? learned[h * reach + distance(i, j)] : -Infinity) };
+  const learned = weights["positions.bias"];
+  if (kind === "alibi")
+    return { bias: (h, i, j) => -(2 ** ((-8 * (h + 1)) / H)) * Math.abs(i - j) };
+  if (kind === "relative" || kind === "window") {
+    const width = learned.length / H; // how many biases a head has
+    const ahead = width - reach; // so many of them are for later tokens; 0 in a causal model
+    const bias = (h, i, j) => {
+      if (kind === "window" && Math.abs(i - j) >= reach) return -Infinity;
+      const distance = Math.min(Math.max(i - j, -ahead), reach - 1); // how far behind i stands j
+      return learned[h * width + distance + ahead];
+    };
+    return { bias };
+  }
   if (kind === "grid") {
-    // boards: do two cells share their row, their column, their box? The three answers make a number, 0..7.
+    // boards: do two cells share their row, their column, their box? The three answers make a
+    // number, 0..7.
     const ways = learned.length / H;
-    const shared = (i, j) => coordinates[i].reduce((sum, x, axis) => sum + (x === coordinates[j][axis]) * 2 ** axis, 0);
+    const shared = (i, j) =>
+      coordinates[i].reduce((sum, x, axis) => sum + (x === coordinates[j][axis]) * 2 ** axis, 0);
     const table = coordinates.map((_, i) => coordinates.map((_, j) => shared(i, j)));
     return { bias: (h, i, j) => learned[h * ways + table[i][j]] };
   }
@@ -173,37 +216,51 @@ function positions({ config, weights }, T) {
 // Rotary positions: turn the channels (i, i + D/2) by the angle of their position.
 function rotate(x, angles, position) {
   if (!angles) return x;
-  const half = angles.length, y = x.slice();
+  const half = angles.length;
+  const y = x.slice();
   for (let i = 0; i < half; i++) {
-    const cos = Math.cos(position * angles[i]), sin = Math.sin(position * angles[i]);
+    const cos = Math.cos(position * angles[i]);
+    const sin = Math.sin(position * angles[i]);
     y[i] = x[i] * cos - x[i + half] * sin;
     y[i + half] = x[i + half] * cos + x[i] * sin;
   }
   return y;
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Small parts
 
 function embed({ config, weights }, tokens) {
-  const C = config.n_embd, embedding = weights["embed.weight"], source = weights["embed.source.weight"];
-  const x = new Float64Array(tokens.length * C), row = (token) => embedding.subarray(token * C, (token + 1) * C);
-  const N = embedding.length / C - 1; // chains.py: N names, and N + 1 + aN + b for an edge from a to b
+  const C = config.n_embd;
+  const embedding = weights["embed.weight"];
+  const source = weights["embed.source.weight"];
+  const x = new Float64Array(tokens.length * C);
+  const row = (token) => embedding.subarray(token * C, (token + 1) * C);
+  // the tokens of more_tasks/chains.py: N names, and N + 1 + aN + b for an edge from a to b
+  const N = embedding.length / C - 1;
   tokens.forEach((token, i) => {
-    const a = Math.floor((token - N - 1) / N), b = (token - N - 1) % N;
+    const a = Math.floor((token - N - 1) / N);
+    const b = (token - N - 1) % N;
     x.set(source && token > N ? add(row(b), linear(row(a), source, C)) : row(token), i * C);
   });
   return x;
 }
 
-// W x for each row x, a row of W for each output. Four outputs (p, q, r, s) at a time share what is read of x, which
-// takes a quarter less time; where fewer are left, the last one is computed again.
+// W x for each row x, a row of W for each output. Four outputs (p, q, r, s) at a time share what is
+// read of x, which takes a quarter less time; if fewer are left, the last one is computed again.
 function linear(x, W, inputs) {
-  const rows = x.length / inputs, outputs = W.length / inputs, y = new Float64Array(rows * outputs);
+  const rows = x.length / inputs;
+  const outputs = W.length / inputs;
+  const y = new Float64Array(rows * outputs);
   for (let row = 0; row < rows; row++) {
     for (let p = 0; p < outputs; p += 4) {
-      const q = Math.min(p + 1, outputs - 1), r = Math.min(p + 2, outputs - 1), s = Math.min(p + 3, outputs - 1);
-      let sumP = 0, sumQ = 0, sumR = 0, sumS = 0;
+      const q = Math.min(p + 1, outputs - 1);
+      const r = Math.min(p + 2, outputs - 1);
+      const s = Math.min(p + 3, outputs - 1);
+      let sumP = 0;
+      let sumQ = 0;
+      let sumR = 0;
+      let sumS = 0;
       for (let i = 0; i < inputs; i++) {
         const value = x[row * inputs + i];
         sumP += value * W[p * inputs + i];
@@ -222,7 +279,8 @@ function linear(x, W, inputs) {
 
 // Every row, scaled to a mean square of one, times a gain for each channel.
 function rmsNorm(x, gain) {
-  const C = gain.length, y = new Float64Array(x.length);
+  const C = gain.length;
+  const y = new Float64Array(x.length);
   for (let row = 0; row < x.length; row += C) {
     let square = 0;
     for (let c = 0; c < C; c++) square += x[row + c] ** 2;
@@ -232,10 +290,14 @@ function rmsNorm(x, gain) {
   return y;
 }
 
-// x times the share of a normal distribution below x; the share after Abramowitz and Stegun 7.1.26, right to 1e-7.
+// x times the share of a normal distribution below x. The share is that of Abramowitz and Stegun
+// 7.1.26, right to 1e-7.
 function gelu(x) {
-  const z = Math.abs(x) * Math.SQRT1_2, t = 1 / (1 + 0.3275911 * z);
-  const tail = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  const z = Math.abs(x) * Math.SQRT1_2;
+  const t = 1 / (1 + 0.3275911 * z);
+  const tail =
+    t *
+    (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
   const above = 0.5 * tail * Math.exp(-z * z); // the share that is further out than |x|
   return x * (x > 0 ? 1 - above : above);
 }
@@ -245,7 +307,8 @@ function softmax(scores) {
 }
 
 function logSoftmax(scores) {
-  let most = -Infinity, total = 0;
+  let most = -Infinity;
+  let total = 0;
   for (const score of scores) most = Math.max(most, score);
   for (const score of scores) total += Math.exp(score - most);
   return scores.map((score) => score - most - Math.log(total));

@@ -1,62 +1,83 @@
 "use strict";
-// The tasks, as far as a page needs them: how a person writes a question, its tokens, and what a perfect thinker has in
-// mind at each token (null where that has no meaning), computed here by the task's own few lines. tasks.py, sudoku.py
-// and chains.py say what the tasks are. `world` is what the runs share (the facts, the size of a board), `setting` what
-// one run may have of its own (its pause). What cannot be read is an Error with a line for the person.
+// The tasks, as far as a page needs them: how a person writes a question, its tokens, and what a
+// perfect thinker has in mind at each token (null where that has no meaning). tasks.py and
+// more_tasks/chains.py say what the tasks are. `world` is what the runs share (the facts, the size
+// of a board), and `setting` what one run may have of its own (its pause). A text that cannot be
+// read is an Error with a line for the person.
 
 const WORD = (text) => (text.length > 12 ? `${text.slice(0, 12)}..` : text);
 
 const TASKS = {
   // "c r2 r0": from c along r2, from there along r0: where are you?
   multihop: {
-    about: "Start at an entity and follow relations: where do you end? The facts are only in the weights.",
+    about:
+      "Start at an entity and follow relations: where do you end? " +
+      "The facts are only in the weights.",
     most: 60, // relations
     read(text, { names, entities, relations }) {
-      const [start, ...hops] = text.toLowerCase().split(/[^a-z0-9]+/).filter(Boolean);
-      const known = `entities are ${names[0]} to ${names[entities - 1]}, relations r0 to r${relations - 1}`;
+      const [start, ...hops] = text
+        .toLowerCase()
+        .split(/[^a-z0-9]+/)
+        .filter(Boolean);
+      const ends = `${names[0]} to ${names[entities - 1]}`;
+      const known = `entities are ${ends}, relations r0 to r${relations - 1}`;
       const tokens = [start, ...hops].map((word) => names.indexOf(word ?? ""));
-      if (!hops.length) throw Error(`an entity and at least one relation, such as “${names[0]} r0”; ${known}`);
-      if (hops.length > this.most) throw Error(`at most ${this.most} relations, not ${hops.length}`);
+      if (!hops.length)
+        throw Error(`an entity and at least one relation, such as “${names[0]} r0”; ${known}`);
+      if (hops.length > this.most)
+        throw Error(`at most ${this.most} relations, not ${hops.length}`);
       tokens.forEach((token, i) => {
         const word = [start, ...hops][i];
-        if (i === 0 && !(token >= 0 && token < entities)) throw Error(`“${WORD(start)}” is no entity; ${known}`);
+        if (i === 0 && !(token >= 0 && token < entities))
+          throw Error(`“${WORD(start)}” is no entity; ${known}`);
         if (i > 0 && !(token >= entities && token < entities + relations))
           throw Error(`“${WORD(word)}” is no relation; ${known}`);
       });
       return tokens;
     },
     write: (question, { names }) => question.map((token) => names[token]).join(" "),
-    tokens: (question, { entities, relations }, { pause }) => [...question, ...Array(pause).fill(entities + relations)],
+    tokens: (question, { entities, relations }, { pause }) => [
+      ...question,
+      ...Array(pause).fill(entities + relations),
+    ],
     truth(tokens, { entities, relations, facts }) {
       let place = tokens[0];
       return tokens.map((token, i) => {
-        if (i > 0 && token < entities + relations) place = facts[token - entities][place]; // a pause stays
+        const isRelation = i > 0 && token < entities + relations; // a pause leads nowhere
+        if (isRelation) place = facts[token - entities][place];
         return i > 0 ? place : null;
       });
     },
     answers: (tokens) => [tokens.length - 1],
     say: (prediction, { names }) => names[prediction.at(-1)],
     explain(question, world) {
-      const path = [question[0], ...this.truth(question, world).slice(1)].map((place) => world.names[place]);
+      const path = [question[0], ...this.truth(question, world).slice(1)].map(
+        (place) => world.names[place],
+      );
       return `The facts say: ${path.join(" → ")}`;
     },
   },
 
-  // "36+47": digits in pairs, the lowest first, and the digits of the sum are read behind each pair.
+  // "36+47": digits in pairs, the lowest first; the digits of the sum are read behind each pair.
   addition: {
-    about: "Add two numbers, all digits at once. The lowest digits stand left; the loop has to move the carry.",
+    about:
+      "Add two numbers, all digits at once. The lowest digits stand left; " +
+      "the loop has to move the carry.",
     most: 30, // digits
     read(text) {
       const [a, b, ...rest] = text.split("+").map((part) => part.trim());
       for (const number of [a, b])
-        if (!/^[0-9]+$/.test(number ?? "") || rest.length) throw Error("two whole numbers, such as 36 + 47");
+        if (!/^[0-9]+$/.test(number ?? "") || rest.length)
+          throw Error("two whole numbers, such as 36 + 47");
       if (Math.max(a.length, b.length) > this.most) throw Error(`at most ${this.most} digits`);
       return [a, b];
     },
     write: ([a, b]) => `${a}+${b}`,
     tokens([a, b], world, { digits }) {
-      const n = Math.max(digits, a.length, b.length), tokens = [11]; // ">", then the pairs, then "="
-      for (let place = 1; place <= n; place++) tokens.push(+(a.at(-place) ?? 0), +(b.at(-place) ?? 0));
+      const n = Math.max(digits, a.length, b.length);
+      const tokens = [11]; // ">", then the pairs, then "="
+      for (let place = 1; place <= n; place++)
+        tokens.push(+(a.at(-place) ?? 0), +(b.at(-place) ?? 0));
       return [...tokens, 10];
     },
     truth(tokens) {
@@ -69,15 +90,22 @@ const TASKS = {
         return sum % 10;
       });
     },
-    answers: (tokens) => tokens.map((_, i) => i).filter((i) => i > 0 && (i % 2 === 0 || tokens[i] === 10)),
+    answers: (tokens) =>
+      tokens.map((_, i) => i).filter((i) => i > 0 && (i % 2 === 0 || tokens[i] === 10)),
     say: (prediction, { names }, answers) =>
-      answers.map((i) => names[prediction[i]]).reverse().join("").replace(/^0+(?=.)/, ""),
+      answers
+        .map((i) => names[prediction[i]])
+        .reverse()
+        .join("")
+        .replace(/^0+(?=.)/, ""),
     explain: ([a, b]) => `${BigInt(a)} + ${BigInt(b)} = ${BigInt(a) + BigInt(b)}`,
   },
 
   // A board, row by row, 0 for a blank.
   sudoku: {
-    about: "Complete the board: each row, column and box holds each digit once. The model sees the board, no rules.",
+    about:
+      "Complete the board: each row, column and box holds each digit once. " +
+      "The model sees the board, no rules.",
     read(text, { coordinates, n }) {
       const cells = [...text.replace(/[\s|+-]/g, "")].map((c) => ("._*?".includes(c) ? 0 : +c));
       if (cells.length !== coordinates.length || !cells.every((digit) => digit >= 0 && digit <= n))
@@ -101,26 +129,37 @@ const TASKS = {
 
   // "f>k b>f q>z k>d ? b": facts in any order, then the node from which to walk.
   chains: {
-    about: "Walk along the edges to the end of the chain. The facts stand in the question, in any order.",
+    about:
+      "Walk along the edges to the end of the chain. " +
+      "The facts stand in the question, in any order.",
     read(text, { names }) {
-      const words = text.toLowerCase().split(/[\s,]+/).filter(Boolean), asked = words.indexOf("?");
+      const words = text
+        .toLowerCase()
+        .split(/[\s,]+/)
+        .filter(Boolean);
+      const asked = words.indexOf("?");
       const N = names.length - 1;
       const name = (word) => {
         const token = names.slice(0, N).indexOf(word ?? "");
-        if (token < 0) throw Error(`“${WORD(word ?? "")}” is no name; names are ${names[0]} to ${names[N - 1]}`);
+        const known = `names are ${names[0]} to ${names[N - 1]}`;
+        if (token < 0) throw Error(`“${WORD(word ?? "")}” is no name; ${known}`);
         return token;
       };
-      if (asked < 1 || asked !== words.length - 2) throw Error("edges, “?” and a node, such as “1>2 2>3 ? 1”");
+      if (asked < 1 || asked !== words.length - 2)
+        throw Error("edges, “?” and a node, such as “1>2 2>3 ? 1”");
       const edges = words.slice(0, asked).map((word) => word.split(">").map(name));
-      if (edges.some((edge) => edge.length !== 2)) throw Error("an edge has two ends, such as “1>2”");
-      if (new Set(edges.map(([a]) => a)).size < edges.length) throw Error("two edges begin at the same node");
+      if (edges.some((edge) => edge.length !== 2))
+        throw Error("an edge has two ends, such as “1>2”");
+      if (new Set(edges.map(([a]) => a)).size < edges.length)
+        throw Error("two edges begin at the same node");
       if (edges.length > 90) throw Error("at most 90 edges");
       return [...edges.map(([a, b]) => N + 1 + a * N + b), N, name(words.at(-1))];
     },
     write: (question, world) => question.map((token) => nameOf(token, world)).join(" "),
     tokens: (question) => question,
     truth(tokens, { names }) {
-      const N = names.length - 1, leads = new Map();
+      const N = names.length - 1;
+      const leads = new Map();
       const edge = (token) => [Math.floor((token - N - 1) / N), (token - N - 1) % N];
       for (const token of tokens) if (token > N) leads.set(...edge(token));
       const end = (place) => {
@@ -136,11 +175,16 @@ const TASKS = {
     },
     // Chain by chain, each from its end to its beginning, whatever the order in the text.
     order(tokens, world) {
-      const N = world.names.length - 1, from = new Map(tokens.map((token, i) => [(token - N - 1) % N, i]).slice(0, -2));
-      const begins = new Set(tokens.slice(0, -2).map((token) => Math.floor((token - N - 1) / N))), order = [];
+      const N = world.names.length - 1;
+      const from = new Map(tokens.map((token, i) => [(token - N - 1) % N, i]).slice(0, -2));
+      const begins = new Set(tokens.slice(0, -2).map((token) => Math.floor((token - N - 1) / N)));
+      const order = [];
       for (const [end] of from)
-        for (let i = begins.has(end) ? undefined : from.get(end); i !== undefined && !order.includes(i); )
-          order.push(i), (i = from.get(Math.floor((tokens[i] - N - 1) / N)));
+        for (
+          let i = begins.has(end) ? undefined : from.get(end);
+          i !== undefined && !order.includes(i);
+        )
+          (order.push(i), (i = from.get(Math.floor((tokens[i] - N - 1) / N))));
       return [...order, ...tokens.map((_, i) => i).filter((i) => !order.includes(i))];
     },
   },
@@ -148,20 +192,24 @@ const TASKS = {
 
 function nameOf(token, { names }) {
   const N = names.length - 1;
-  return token <= N ? names[token] : `${names[Math.floor((token - N - 1) / N)]}>${names[(token - N - 1) % N]}`;
+  return token <= N
+    ? names[token]
+    : `${names[Math.floor((token - N - 1) / N)]}>${names[(token - N - 1) % N]}`;
 }
 
 // The ways to complete a board, two at most: the blank that the fewest digits fit is tried first.
 function completions(board, { coordinates, n }) {
   const meet = (i, j) => i !== j && coordinates[i].some((x, axis) => x === coordinates[j][axis]);
   const others = board.map((_, i) => board.map((_, j) => j).filter((j) => meet(i, j)));
-  const cells = [...board], found = [];
+  const cells = [...board];
+  const found = [];
   if (cells.some((digit, i) => digit && others[i].some((j) => cells[j] === digit))) return [];
   const search = () => {
     let best = null;
     for (let i = 0; i < cells.length; i++) {
       if (cells[i]) continue;
-      const taken = new Set(others[i].map((j) => cells[j])), fits = [];
+      const taken = new Set(others[i].map((j) => cells[j]));
+      const fits = [];
       for (let digit = 1; digit <= n; digit++) if (!taken.has(digit)) fits.push(digit);
       if (!best || fits.length < best.fits.length) best = { i, fits };
     }

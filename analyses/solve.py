@@ -1,13 +1,15 @@
 """
-The puzzles of a file, by a Sudoku model: the solved boards, and how many are right after each loop
+Sudoku: solve the puzzles of a file, and count the right boards after each loop
 
     python analyze.py solve runs/sudoku --file puzzles.txt --out solved.txt
 
-Every puzzle of the file (boards.py says what it may look like) is asked once; those that logic by singles solves and
-those that need search are counted apart. --out writes a line for each puzzle, and behind it the rules that it breaks.
+Every puzzle of the file (support/puzzle_files.py says what it may look like) is asked once. Those
+that logic by singles solves and those that need search are counted apart. --out writes a line for
+each puzzle, and behind it the rules that it breaks.
 
-A loop started from noise may end elsewhere. --restarts 8 asks each puzzle eight more times so, and keeps the answer
-that stands stillest, |f(h) - h| / |h| being least: no solution is looked at (equilibrium reasoners, 2026).
+A loop that is started from noise may end elsewhere. --restarts 8 asks each puzzle eight more times
+so, and keeps the answer that stands stillest: the one with the least |f(h) - h| / |h|. No solution
+is looked at (equilibrium reasoners, 2026).
 """
 
 from pathlib import Path
@@ -15,52 +17,64 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from analyses.common import add_loops, at_least, main_of
-from figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
-from runs import fail
-from sudoku import Sudoku
-from tasks import stream
-from train import load_model
+from analyses.common import add_loops, at_least, load, main_of
+from analyses.fixedpoint import with_state
+from support.boards import SEARCH
+from support.figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
+from support.hashing import stream
+from support.processes import fail
+from tasks import Sudoku
 
 MANY = False
 
 
 def add_flags(parser):
-    parser.add_argument("--file", default="", help="the puzzles, one a line or a board over several lines")
+    text = "the puzzles, one a line or a board over several lines"
+    parser.add_argument("--file", default="", help=text)
     parser.add_argument("--out", default="", help="a file for the solved boards")
-    text = "starts from noise, beside the usual one; the answer that stands stillest is kept (default 0)"
+    text = "starts from noise beside the usual one; the stillest answer is kept (default 0)"
     parser.add_argument("--restarts", type=at_least(0), default=0, help=text)
     add_loops(parser, "the most loops to try (default: eight times those of training)")
+
+
+# --------------------------------------------------------------------------------------------------
+# Measure
 
 
 @torch.no_grad()
 def solve(model, task, puzzles, loops, restarts=0, seed=0):
     """
-    The boards (N, cells) after the last loop, the best of all starts; and for the usual start (loops, N) float: is each
-    board right after each loop?
+    The boards (N, cells) after the last loop, the best of all starts; and for the usual start
+    (loops, N) float: is each board right after each loop?
     """
-    boards, right = [], []
-    for number, part in enumerate(tqdm(puzzles.split(256), desc="solving", leave=False)):
-        part = part.to(next(model.parameters()).device)
+    boards, right, device = [], [], next(model.parameters()).device
+    parts = puzzles.split(256)
+    for number, part in enumerate(tqdm(parts, desc="solving", leave=False, disable=None)):
+        part = part.to(device)
         states = list(model.states(part, loops))
         by_loop = [filled(part, model.readout(h)) for h in states[1:]]
-        right.append(torch.stack([task.solved(each).float() for each in by_loop]))
-        best, least = by_loop[-1], moved(states[-2], states[-1])
+        right.append(torch.stack([task.boards.solved(each).float() for each in by_loop]))
+        first, before, last = (model.proper_state(states[t]) for t in (0, -2, -1))
+        best, least = by_loop[-1], moved(before, last)
         torch.manual_seed(stream(seed, "restarts", number))
         for _ in range(restarts):
-            *_, before, h = model.states(part, loops, h=torch.randn_like(states[0]))
-            movement = moved(before, h)
-            best = torch.where((movement < least)[:, None], filled(part, model.readout(h)), best)
+            start = with_state(model, states[0], torch.randn_like(first))
+            *_, before, h = model.states(part, loops, h=start)
+            movement = moved(model.proper_state(before), model.proper_state(h))
+            stiller = movement < least
+            best = torch.where(stiller[:, None], filled(part, model.readout(h)), best)
             least = torch.minimum(movement, least)
         boards.append(best)
     return torch.cat(boards).cpu(), torch.cat(right, dim=1).cpu()
 
 
 def filled(puzzle, logits):
+    """The puzzle (B, cells), its blanks filled in from the logits (B, cells, digits)."""
     return torch.where(puzzle > 0, puzzle, logits.argmax(-1))
 
 
 def moved(before, h):
+    """How far a loop moved the state, (B,)."""
     return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
 
 
@@ -68,7 +82,7 @@ def broken_rules(task, board):
     """What is wrong with a full board (cells,), in words: ["5 stands 2 times in row 3", ..]."""
     names = [f"{kind} {i}" for kind in ("row", "column", "box") for i in range(1, task.n + 1)]
     found = []
-    for name, cells in zip(names, task.units):
+    for name, cells in zip(names, task.boards.units):
         digits, counts = board[cells].unique(return_counts=True)
         for digit, count in zip(digits.tolist(), counts.tolist()):
             if count > 1:
@@ -76,26 +90,35 @@ def broken_rules(task, board):
     return found
 
 
+# --------------------------------------------------------------------------------------------------
+# Draw
+
+
 def draw(numbers, kinds):
+    """The share of right boards over loops, a curve for each kind of puzzle."""
     figure, axis = plt.subplots(figsize=(WIDTH, 4.4), layout="constrained")
-    loops, trained, ends = numbers["loops"], numbers["trained_loops"], []
+    loops, ends, total, right = numbers["loops"], [], 0, 0.0
     for name, color in zip(kinds, (BLUE, ORANGE)):
-        boards = numbers[name]["boards"]
+        boards, puzzles = numbers[name]["boards"], numbers[name]["puzzles"]
         if boards:
             axis.plot(loops, boards, color=color)
-            ends.append((boards[-1], f"{numbers[name]['puzzles']} puzzles,\n{name}", color))
-    axis.axvline(trained, color="k", lw=0.8, ls="--")
-    axis.set(xlabel="loops (dashed: training)", ylabel="share of the boards right", ylim=(-0.03, 1.03), xscale="log")
+            ends.append((boards[-1], f"{puzzles} puzzles,\n{name}", color))
+            total, right = total + puzzles, right + puzzles * boards[-1]
+    axis.axvline(numbers["trained_loops"], color="k", lw=0.8, ls="--")
+    axis.set(xlabel="loops (dashed: training)", xscale="log")
+    axis.set(ylabel="share of the boards right", ylim=(-0.03, 1.03))
     label_ends(axis, ends, gap=0.14)
-    total = sum(numbers[name]["puzzles"] for name in kinds)
-    right = sum(numbers[name]["puzzles"] * numbers[name]["boards"][-1] for name in kinds if numbers[name]["boards"])
-    basis = f"{numbers['file']}, {seeds_text(numbers['seeds'])}"
-    axis.set_title(f"{right / total:.2f} of the boards are right after {loops[-1]} loops ({basis})")
+    share = f"{right / total:.2f} of the boards are right after {loops[-1]} loops"
+    axis.set_title(f"{share} ({numbers['file']}, {seeds_text(numbers['seeds'])})")
     return figure
 
 
+# --------------------------------------------------------------------------------------------------
+# Say
+
+
 def main(runs, args):
-    model, task, flags = load_model(runs[0], args.device)
+    model, task, flags = load(runs[0], args.device, needs=("states", "readout", "proper_state"))
     if not isinstance(task, Sudoku) or not args.file:
         fail("solve wants the run of a Sudoku model and --file PUZZLES")
     asked = Sudoku(box=task.box, file=args.file)
@@ -103,39 +126,50 @@ def main(runs, args):
         print(f"skipped {text}")
     bank, loops = asked.bank["test"], args.loops or 8 * flags.loops
     boards, right = solve(model, asked, bank["puzzle"], loops, args.restarts, flags.seed)
-    search = bank["difficulty"] == task.SEARCH
+    search = bank["difficulty"] == SEARCH
     kinds = {"solved by singles": ~search, "need search": search}
-    numbers = dict(file=Path(args.file).name, seeds=[flags.seed], loops=list(range(1, loops + 1)))
-    numbers.update(trained_loops=flags.loops, restarts=args.restarts, skipped=len(asked.skipped))
-    ends = asked.solved(boards).float()
+    numbers = dict(
+        file=Path(args.file).name,
+        seeds=[flags.seed],
+        loops=list(range(1, loops + 1)),
+        trained_loops=flags.loops,
+        restarts=args.restarts,
+        skipped=len(asked.skipped),
+    )
+    ends = asked.boards.solved(boards).float()
     for name, rows in kinds.items():
-        curve = right[:, rows].mean(1).tolist() if rows.any() else None
-        numbers[name] = dict(puzzles=int(rows.sum()), boards=curve, kept=ends[rows].mean().item() if curve else None)
-        if curve:
+        found = numbers[name] = dict(puzzles=int(rows.sum()), boards=None, kept=None)
+        if rows.any():
+            found.update(boards=right[:, rows].mean(1).tolist(), kept=ends[rows].mean().item())
             at = sorted({min(flags.loops, loops), loops})
-            final = ", ".join(f"{curve[n - 1]:.3f} at {n}" for n in at)
-            kept = f"; the stillest of {args.restarts + 1} starts {numbers[name]['kept']:.3f}" if args.restarts else ""
-            print(f"{rows.sum()} puzzles, {name}: boards right {final} loops{kept}")
+            text = ", ".join(f"{found['boards'][n - 1]:.3f} at {n}" for n in at) + " loops"
+            if args.restarts:
+                text += f"; the stillest of {args.restarts + 1} starts {found['kept']:.3f}"
+            print(f"{found['puzzles']} puzzles, {name}: boards right {text}")
     say_boards(asked, bank["puzzle"], boards, args.out)
     write(runs[0], "solve", draw(numbers, kinds), numbers)
 
 
 def say_boards(task, puzzles, boards, path):
-    """The boards: a few on the screen, or all into a file, a line each; with the rules that they break."""
-    lines = []
-    for line, board in zip(task.lines, boards):
-        broken = broken_rules(task, board)
-        wrong = f"  # line {line}, wrong: {', '.join(broken)}" if broken else ""
-        lines.append("".join(map(str, board.tolist())) + wrong)
+    """
+    The boards: a few on the screen, or all into a file, a line each; with the rules that they
+    break.
+    """
+    lines, broken = [], []
+    for number, board in zip(task.lines, boards):
+        rules = broken_rules(task, board)
+        broken.append(f"line {number}, wrong: {', '.join(rules)}" if rules else "")
+        lines.append("".join(map(str, board.tolist())) + (f"  # {broken[-1]}" if rules else ""))
     if path:
         try:
             Path(path).write_text("\n".join(lines) + "\n")
         except OSError as error:
             fail(f"cannot write {path}: {error.strerror}")
         print(f"wrote {len(lines)} boards to {path}")
-    for puzzle, board, text in list(zip(puzzles, boards, lines))[: 0 if path else 3]:
-        print(f"\n{task.show(puzzle, board)}" + (f"\n{text.partition('  # ')[2]}" if "#" in text else ""))
-    if not path and len(lines) > 3:
+        return
+    for puzzle, board, text in list(zip(puzzles, boards, broken))[:3]:
+        print(f"\n{task.show(puzzle, board)}" + (f"\n{text}" if text else ""))
+    if len(lines) > 3:
         print(f"\n(3 of {len(lines)} boards; --out FILE writes all)")
 
 

@@ -1,13 +1,15 @@
 """
 What each layer of each loop attends to, against the untied control
 
-Do the loops repeat the same stages (Blayney et al. 2026)? Once the state is at rest every loop sees the same state, so
-its attention must repeat, too: the distance between the attention patterns of two layers is small in a dark square, or
-with several layers a loop in diagonal stripes. An untied stack as deep has no reason to repeat itself.
+Do the loops repeat the same stages (Blayney et al. 2026)? Once the state is at rest every loop sees
+the same state, so its attention must repeat, too: the distance between the attention patterns of
+two layers is small in a dark square, or with several layers a loop in diagonal stripes. An untied
+stack as deep has no reason to repeat itself.
 
-stages.png is that distance, for all pairs of layers in the order in which they run. stages_more.png follows four
-numbers from layer to layer: how attention is concentrated on few positions (ColSum) and how it mixes them, how
-undecided the prediction is, and how different from each other the states of the positions are.
+stages.png is that distance, for all pairs of layers in the order in which they run. stages_more.png
+follows four numbers from layer to layer: how attention is concentrated on few positions (ColSum)
+and how it mixes them, how undecided the prediction is, and how different from each other the states
+of the positions are.
 """
 
 import math
@@ -18,8 +20,8 @@ import torch
 from tqdm import tqdm
 
 from analyses.common import add_examples, add_loops, load_looped, main_of
-from attention import Attention
-from figures import BLUE, ORANGE, WIDTH, plt, seeds_text, write
+from looped import Attention
+from support.figures import BLUE, ORANGE, WIDTH, plt, seeds_text, write
 from tasks import IGNORE
 from train import load_model, trained_loops
 
@@ -27,12 +29,13 @@ MANY = True
 
 
 def add_flags(parser):
-    add_loops(parser, help="loops of the looped model (default: twice the most in training)")
-    add_examples(parser, help="questions of the hardest trained difficulty, at most 64 (default 500)")
+    add_loops(parser, "loops of the looped model (default: twice the most in training)")
+    text = "questions of the hardest trained difficulty, at most 64 (default 500)"
+    add_examples(parser, text)
 
 
-# -----------------------------------------------------------------------------
-# measure
+# --------------------------------------------------------------------------------------------------
+# Measure
 
 
 @contextmanager
@@ -54,7 +57,7 @@ def watch_attention(model):
         return attend
 
     attentions = [module for module in model.modules() if isinstance(module, Attention)]
-    for attention in attentions:
+    for attention in attentions:  # a function in an object hides the method of its class
         attention.attend = watched(attention)
     try:
         yield patterns
@@ -70,20 +73,33 @@ def entropy(p):
 
 @torch.no_grad()
 def measure_stages(model, batch, loops):
-    """What a model does layer by layer (depth: loops * n_core layers), averaged over questions of equal length."""
+    """
+    What a model does layer by layer, averaged over questions of equal length. Its depth is the
+    number of layers that run in all loops.
+    """
     T, answers = batch.tokens.shape[1], batch.targets != IGNORE
     with watch_attention(model) as patterns:
-        states = model.trajectory(batch.tokens, loops)
-    patterns = torch.stack(patterns[model.config.n_prelude :])  # (depth, B, H, T, T)
-    difference = [(patterns - one).flatten(3).norm(dim=3).mean((1, 2)).tolist() for one in patterns]
-    columns = patterns.sum(3) / T  # (depth, B, H, T): how attention is shared out among the positions looked at
-    predictions = torch.stack([model.readout(h, answers).softmax(-1) for h in states])  # (loops + 1, N, vocab)
-    spectrum = torch.linalg.eigvalsh(states @ states.mT).clamp(min=0)  # of the positions' Gram matrix (loops + 1, B, T)
+        h = model.trajectory(batch.tokens, loops)
+    patterns = patterns[len(model.prelude) :]
+    if len(patterns) % loops or len({pattern.shape for pattern in patterns}) > 1:
+        raise ValueError("the loops of this model do not all run the same layers on all positions")
+    patterns = torch.stack(patterns)  # (depth, B, H, T, T)
+    difference = []
+    for pattern in patterns:
+        norms = (patterns - pattern).flatten(3).norm(dim=3)  # (depth, B, H)
+        difference.append(norms.mean((1, 2)).tolist())
+    # how attention is shared out among the positions looked at, (depth, B, H, T)
+    columns = patterns.sum(3) / T
+    # (loops + 1, N, vocab_size)
+    predictions = torch.stack([model.readout(each)[answers].softmax(-1) for each in h])
+    states = model.proper_state(h)
+    # of the positions' Gram matrix, (loops + 1, B, T)
+    spectrum = torch.linalg.eigvalsh(states @ states.mT).clamp(min=0)
     return dict(
-        layers=model.config.n_core,
+        layers=len(patterns) // loops,
         norm=model.config.norm,
         difference=difference,  # Frobenius norm, mean over heads and questions
-        concentration=(1 - entropy(columns).mean((1, 2)) / math.log(T)).tolist(),  # ColSum (Blayney 2026)
+        concentration=(1 - entropy(columns).mean((1, 2)) / math.log(T)).tolist(),  # ColSum
         mixing=entropy(patterns).mean((1, 2, 3)).tolist(),
         prediction_entropy=entropy(predictions).mean(1).tolist(),
         matrix_entropy=entropy(spectrum / spectrum.sum(-1, keepdim=True)).mean(1).tolist(),
@@ -91,43 +107,60 @@ def measure_stages(model, batch, loops):
 
 
 def repeats_from(difference, layers):
-    """The first loop whose attention the next loop repeats, to a tenth of the largest distance, to the end; or None."""
-    to_next = np.diagonal(difference, layers).reshape(-1, layers).max(1)  # of loop t to loop t + 1, the worst layer
+    """
+    The first loop from which on each loop's attention is repeated by the next, to a tenth of the
+    largest distance; None if there is none.
+    """
+    # of loop t to loop t + 1, the worst layer
+    to_next = np.diagonal(difference, layers).reshape(-1, layers).max(1)
     steady = to_next < 0.1 * np.max(difference)
     return next((t + 1 for t in range(len(steady)) if steady[t:].all()), None)
 
 
-# -----------------------------------------------------------------------------
-# draw
+# --------------------------------------------------------------------------------------------------
+# Draw
 
 
 def kinds_of(runs):
-    """Whom all of these runs have: {kind: colour}."""
-    return {"looped": BLUE, "untied": ORANGE} if all(found["untied"] for found in runs) else {"looped": BLUE}
+    """The kinds of models that all of these runs have, {kind: colour}."""
+    if all(found["untied"] for found in runs):
+        return {"looped": BLUE, "untied": ORANGE}
+    return {"looped": BLUE}
+
+
+def basis_of(numbers):
+    seeds = seeds_text(len(numbers["runs"]))
+    return f"{numbers['task']}, difficulty {numbers['difficulty']}, {seeds}"
 
 
 def draw_stages(numbers):
     """The distance between the attention patterns of all pairs of layers, looped and untied."""
     runs = numbers["runs"]
     kinds, layers = kinds_of(runs), runs[0]["looped"]["layers"]
-    matrices = {kind: np.mean([found[kind]["difference"] for found in runs], axis=0) for kind in kinds}
+    matrices = {}
+    for kind in kinds:
+        matrices[kind] = np.mean([found[kind]["difference"] for found in runs], axis=0)
     size = (WIDTH, 4.4) if len(kinds) > 1 else (0.7 * WIDTH, 5.2)
     figure, axes = plt.subplots(1, len(kinds), figsize=size, layout="constrained", squeeze=False)
     most = max(matrix.max() for matrix in matrices.values())
     said = []
     for axis, (kind, matrix) in zip(axes[0], matrices.items()):
         depth = len(matrix)
-        corners = (0.5, depth + 0.5, 0.5, depth + 0.5)  # so that the first layer is 1
-        image = axis.imshow(matrix, cmap="cividis", origin="lower", vmin=0, vmax=most, extent=corners)
+        extent = (0.5, depth + 0.5, 0.5, depth + 0.5)  # so that the first layer is 1
+        style = dict(cmap="cividis", origin="lower", vmin=0, vmax=most)
+        image = axis.imshow(matrix, extent=extent, **style)
         for direction in (axis.xaxis, axis.yaxis):
-            direction.set_major_locator(plt.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        axis.set(xlabel="layer, in the order of running", ylabel="layer, in the order of running")
-        axis.set_title(f"{kind}: {layers} layer{'s' * (layers > 1)} a loop, {runs[0][kind]['norm']}-norm")
+            locator = plt.MaxNLocator(integer=True, steps=[1, 2, 5, 10])
+            direction.set_major_locator(locator)
+            direction.set_label_text("layer, in the order of running")
+        a_loop = f"{layers} layer{'s' if layers > 1 else ''} a loop"
+        axis.set_title(f"{kind}: {a_loop}, {runs[0][kind]['norm']}-norm")
         loop = repeats_from(matrix, layers)
         said.append(f"from loop {loop} on ({kind})" if loop else f"never ({kind})")
-    figure.colorbar(image, ax=axes, label="distance (Frobenius norm, mean over heads)", shrink=0.8)
+    label = "distance (Frobenius norm, mean over heads)"
+    figure.colorbar(image, ax=axes, label=label, shrink=0.8)
     title = f"Loops look at the same places again: {', '.join(said)}"
-    figure.suptitle(f"{title}\n({numbers['task']}, difficulty {numbers['difficulty']}, {seeds_text(len(runs))})")
+    figure.suptitle(f"{title}\n({basis_of(numbers)})")
     return figure
 
 
@@ -137,15 +170,17 @@ def draw_more(numbers):
     kinds, layers = kinds_of(runs), runs[0]["looped"]["layers"]
     figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.4), layout="constrained", sharex=True)
     panels = {
-        "concentration": ("Attention: concentration", "1: all on one position", 1),
-        "mixing": ("Attention: how many positions it mixes", "entropy of a row (nats)", 1),
-        "prediction_entropy": ("How undecided the prediction is", "entropy (nats)", layers),
-        "matrix_entropy": ("How different the positions' states are", "matrix entropy (nats)", layers),
+        "concentration": ("Attention: concentration", "1: all on one position"),
+        "mixing": ("Attention: how many positions it mixes", "entropy of a row (nats)"),
+        "prediction_entropy": ("How undecided the prediction is", "entropy (nats)"),
+        "matrix_entropy": ("How different the positions' states are", "matrix entropy (nats)"),
     }
-    for axis, (key, (title, label, every)) in zip(axes.flat, panels.items()):
+    for axis, (key, (title, label)) in zip(axes.flat, panels.items()):
         for kind, color in kinds.items():
             curves = np.array([found[kind][key] for found in runs])
-            depth = every * np.arange(curves.shape[1]) + (key in ("concentration", "mixing"))  # these begin at layer 1
+            depth = layers * np.arange(curves.shape[1])  # a value for each loop, and one before
+            if key in ("concentration", "mixing"):
+                depth = 1 + np.arange(curves.shape[1])  # a value for each layer
             axis.plot(depth, curves.T, color=color, lw=0.7, alpha=0.5)
             axis.plot(depth, curves.mean(0), color=color, lw=2.2, label=kind)
         axis.set_title(title)
@@ -155,33 +190,41 @@ def draw_more(numbers):
         axis.set_xlabel("layers run")
     said = []
     for kind in kinds:
-        undecided = np.mean([found[kind]["prediction_entropy"] for found in runs], axis=0) >= 0.1
-        decided = layers * (np.flatnonzero(undecided).max(initial=-1) + 1)
-        said.append(f"{'never' if undecided[-1] else f'from layer {decided} on'} ({kind})")
+        mean = np.mean([found[kind]["prediction_entropy"] for found in runs], axis=0)
+        undecided = mean >= 0.1
+        loops = np.flatnonzero(undecided).max(initial=-1) + 1  # after so many it is decided
+        said.append(f"{'never' if undecided[-1] else f'from layer {layers * loops} on'} ({kind})")
     title = f"Predictions are decided (below 0.1 nats) {', '.join(said)}"
-    figure.suptitle(f"{title}\n({numbers['task']}, difficulty {numbers['difficulty']}, {seeds_text(len(runs))})")
+    figure.suptitle(f"{title}\n({basis_of(numbers)})")
     return figure
 
 
-# -----------------------------------------------------------------------------
-# say
+# --------------------------------------------------------------------------------------------------
+# Say
 
 
 def main(runs, args):
     found = []
-    for run, (model, task, flags) in zip(runs, tqdm(load_looped(runs, args.device), desc="stages", leave=False)):
+    needs = ("trajectory", "readout", "proper_state", "prelude")
+    loaded = load_looped(runs, args.device, needs)
+    bar = tqdm(list(zip(runs, loaded)), desc="stages", leave=False, disable=None)
+    for run, (model, task, flags) in bar:
         hardest = task.max_difficulty if task.grows else task.difficulties("test")[-1]
         batch = task.batch("test", 0, min(args.examples, 64), hardest)
         loops = args.loops or 2 * trained_loops(flags, task)["largest"]
-        found.append(dict(seed=flags.seed, looped=measure_stages(model, batch, loops), untied=None))
+        each = dict(seed=flags.seed, looped=measure_stages(model, batch, loops), untied=None)
         if (run / "control" / "checkpoint.pt").exists():
             untied, _, _ = load_model(run / "control", args.device)
-            found[-1]["untied"] = measure_stages(untied, batch, untied.config.loops)
+            each["untied"] = measure_stages(untied, batch, untied.config.loops)
+        found.append(each)
     numbers = dict(task=flags.task, difficulty=hardest, runs=found)
     print("loop from which the next repeats the attention:")
     for each in found:
-        loops = {kind: repeats_from(each[kind]["difference"], each[kind]["layers"]) for kind in kinds_of(found)}
-        print(f"    seed {each['seed']}: " + ", ".join(f"{kind} {loop or 'never'}" for kind, loop in loops.items()))
+        said = []
+        for kind in kinds_of(found):
+            loop = repeats_from(each[kind]["difference"], each[kind]["layers"])
+            said.append(f"{kind} {loop or 'never'}")
+        print(f"    seed {each['seed']}: {', '.join(said)}")
     write(runs[0], "stages", draw_stages(numbers), numbers)
     write(runs[0], "stages_more", draw_more(numbers))
 

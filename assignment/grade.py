@@ -1,10 +1,11 @@
 """
-Grade a submission: `python grade.py` in its folder prints the points of each exercise and, for what is not right yet,
-what the usual mistake is; results.json is what Gradescope reads. `--only e1 e2_cost` for some of it.
+Grade a submission: `python grade.py` in its folder prints the points of each exercise and names the
+usual mistake where something is not right yet. `--only e1 e2_cost` grades a part of it. The file
+results.json is for Gradescope.
 
-Each check runs in a process of its own (grader/sandbox.py). In the course's hands (`--hidden`, which build.py makes)
-worlds, seeds and questions are others, recipes are trained by the course's own code, and only the files that are to be
-submitted are taken from the submission.
+Each check runs in a process of its own (grader/sandbox.py). The course grades with `--hidden`, a
+file that build.py makes: then worlds, seeds and questions are other ones, recipes are trained by
+the course's own code, and only the files to be handed in are taken from the submission.
 """
 
 import argparse
@@ -21,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 from grader import judges, sandbox, table  # noqa: E402
 
-from checks import load_tensors  # noqa: E402
-from tasks import stream  # noqa: E402
+from support.files import load_tensors  # noqa: E402
+from support.hashing import stream  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 LARGEST = 5_000_000  # bytes of a submitted file
@@ -36,36 +37,42 @@ def fail(message):
 
 @dataclass
 class Course:
-    """What a submission is graded with: all in memory, so that no submission can change or read it."""
+    """
+    What a submission is graded with. All of it is in memory, where no submission can read or change
+    it.
+    """
 
     salt: str
     files: dict  # {name: bytes} what students were given
     known: dict  # {probe: what is right, what is usually wrong}
     given: bytes  # the trained model of E5, as it goes to the submission
-    reference: dict | None = None  # the solution's files, for the trainings of E4; None: the submission's own are used
-    trained: dict = field(default_factory=dict)  # {flags: accuracy} with the reference, each trained once
+    reference: dict | None = None  # files that E4 trains with; None: the submission's own
+    trained: dict = field(default_factory=dict)  # {flags: accuracy} of the reference so far
 
 
 def read_public():
-    """The course as students have it, in this folder; refused if the grader is not as it was handed out."""
+    """The course as students have it, in this folder. An edited grader is refused."""
     try:
         manifest = json.loads((HERE / "grader" / "manifest.json").read_text())
         files = {name: (HERE / name).read_bytes() for name in manifest}
-        changed = [name for name, digest in manifest.items() if hashlib.sha256(files[name]).hexdigest() != digest]
-        known, given = load_tensors(HERE / "grader" / "known.pt"), (HERE / "grader" / "given.pt").read_bytes()
+        files["grader/manifest.json"] = (HERE / "grader" / "manifest.json").read_bytes()
+        known = load_tensors(HERE / "grader" / "known.pt")
+        given = (HERE / "grader" / "given.pt").read_bytes()
     except (OSError, ValueError) as error:
-        fail(f"this folder is not complete ({' '.join(str(error).split())}): unpack the assignment again")
-    for name in changed:
+        what = " ".join(str(error).split())
+        fail(f"this folder is not complete ({what}): unpack the assignment again")
+    for name, digest in manifest.items():
+        if hashlib.sha256(files[name]).hexdigest() == digest:
+            continue
         if sandbox.is_ours(name):
             fail(f"{name} is not as it was handed out: put it back; the course grades with its own")
         print(f"note: {name} is not as it was handed out; the course grades with its own")
-    files |= {f"grader/{name}": (HERE / "grader" / name).read_bytes() for name in ("manifest.json",)}
     return Course("", files, known, given)
 
 
 @contextmanager
 def hidden_course(path):
-    """The course from a --hidden file, which is not on the disk while submissions run."""
+    """The course from a --hidden file. While submissions run, the file is not on the disk."""
     try:
         content = Path(path).read_bytes()
         course = Course(**load_tensors(path))
@@ -80,12 +87,13 @@ def hidden_course(path):
 
 
 def read_submission(folder):
-    """{name: bytes} of what is taken from a submission, and a note on what is not."""
+    """{name: bytes} of the files that are taken from a submission."""
     folder = Path(folder)
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
     if len(inside) == 1 and inside[0].is_dir() and inside[0].name != table.EXPERIMENT:
         folder = inside[0]  # a zip often holds one folder that holds all
-    names = [*table.SUBMITTED, *(f"{table.EXPERIMENT}/{name}" for name in ("experiment.py", "result.json", "page.md"))]
+    of_e6 = ("experiment.py", "result.json", "page.md")
+    names = [*table.SUBMITTED, *(f"{table.EXPERIMENT}/{name}" for name in of_e6)]
     found = {}
     for name in names:
         path = folder / name
@@ -94,16 +102,21 @@ def read_submission(folder):
     return found
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def grade(submission, course, only=(), jobs=1, seconds=None):
-    """[(check, points, message)] of all checks, or of those that `only` names (by exercise or by check)."""
-    checks = [each for each in table.CHECKS if not only or any(each.name.startswith(name) for name in only)]
+    """[(check, points, message)] of all checks, or of those that `only` names (e1, e2_cost)."""
+    checks = [each for each in table.CHECKS if not only or each.name.startswith(tuple(only))]
     probes = dict.fromkeys(check.probe for check in checks)
-    files = {**course.files, **{name: content for name, content in submission.items() if name in table.SUBMITTED}}
+    files = dict(course.files)
+    for name in table.SUBMITTED:
+        if name in submission:
+            files[name] = submission[name]
     with ThreadPoolExecutor(jobs) as pool:
-        asked = {probe: pool.submit(ask, probe, files, submission, course, seconds) for probe in probes}
+        asked = {}
+        for probe in probes:
+            asked[probe] = pool.submit(ask, probe, files, submission, course, seconds)
         answers = {probe: future.result() for probe, future in asked.items()}
     graded = []
     for check in checks:
@@ -115,15 +128,19 @@ def grade(submission, course, only=(), jobs=1, seconds=None):
 
 def ask(probe, files, submission, course, seconds):
     """(answer, complaint) of a probe."""
-    seconds = seconds or max((check.seconds for check in table.CHECKS if check.probe == probe), default=0)
+    allowed = [check.seconds for check in table.CHECKS if check.probe == probe]
+    seconds = seconds or max(allowed, default=0)
     if not probe:  # E6: nothing is run
-        prefix = f"{table.EXPERIMENT}/"
-        parts = {name.removeprefix(prefix): content for name, content in submission.items() if name.startswith(prefix)}
-        return {name: content.decode(errors="replace") for name, content in parts.items()}, ""
+        folder, texts = f"{table.EXPERIMENT}/", {}
+        for name, content in submission.items():
+            if name.startswith(folder):
+                texts[name.removeprefix(folder)] = content.decode(errors="replace")
+        return texts, ""
     if probe == "recipe":
         return ask_recipe(files, course, seconds)
     if probe == "rule":
-        return sandbox.run({**files, "given.pt": course.given}, probe, dict(given_file="given.pt"), seconds)
+        files = {**files, "given.pt": course.given}
+        return sandbox.run(files, probe, dict(given_file="given.pt"), seconds)
     return sandbox.run(files, probe, dict(seed=seed_of(course.salt, probe)), seconds)
 
 
@@ -132,7 +149,10 @@ def seed_of(salt, probe):
 
 
 def ask_recipe(files, course, seconds):
-    """The recipe is read in one process and trained in another, where no line of the submission runs (if hidden)."""
+    """
+    Read the recipe in one process and train it in another. In the course's hands no line of the
+    submission runs in the second one.
+    """
     text, complaint = sandbox.run(files, "recipe", dict(hops=2 * table.HOPS), seconds)
     if complaint:
         return None, complaint
@@ -145,7 +165,7 @@ def ask_recipe(files, course, seconds):
     if problem:
         return dict(problem=problem), ""
     trained, problem = train_once(flags, files, course)
-    if trained and nearly(trained["accuracy"]):  # some worlds are hard: one more
+    if trained and nearly(trained["accuracy"]):  # some worlds are hard: try one more
         again, _ = train_once({**flags, "seed": flags["seed"] + 1}, files, course)
         if again and again["accuracy"][-1].max() > trained["accuracy"][-1].max():
             trained = again
@@ -153,7 +173,7 @@ def ask_recipe(files, course, seconds):
 
 
 def nearly(accuracy):
-    """Does it miss the last bar, though it has learned something?"""
+    """Does it miss the bar of the hardest hops, though it has learned something?"""
     best = accuracy.amax(1)
     return float(best[-1]) < table.BAR_BEYOND and float(best[: table.HOPS].mean()) > 0.5
 
@@ -170,7 +190,7 @@ def train_once(flags, files, course):
     return course.trained[key]
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Say
 
 
@@ -194,28 +214,37 @@ def as_gradescope(graded, note=""):
     """The dictionary that Gradescope reads from results.json."""
     tests = [
         dict(
-            name=f"{check.exercise} {check.title}", score=points, max_score=check.points,
-            output=message or "right", status="failed" if message else "passed", visibility="visible",
+            name=f"{check.exercise} {check.title}",
+            score=points,
+            max_score=check.points,
+            output=message or "right",
+            status="failed" if message else "passed",
+            visibility="visible",
         )
         for check, points, message in graded
-    ]  # fmt: skip
-    return dict(score=sum(row[1] for row in graded), output=note, stdout_visibility="hidden", tests=tests)
+    ]
+    score = sum(points for _, points, _ in graded)
+    return dict(score=score, output=note, stdout_visibility="hidden", tests=tests)
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.error = fail
-    parser.add_argument("submission", nargs="?", default=str(HERE), help="its folder (default: this one)")
-    parser.add_argument("--only", nargs="+", default=[], help="exercises or checks, such as e1 e2_cost")
-    parser.add_argument("--out", default="results.json", help="(default results.json)")
-    parser.add_argument("--hidden", help="the course's hidden.pt")
-    parser.add_argument("--jobs", type=int, default=1, help="checks at the same time (default 1)")
-    parser.add_argument("--seconds", type=float, help="what each check may take (default 20; E4's training 400)")
+    add = parser.add_argument
+    add("submission", nargs="?", default=str(HERE), help="its folder (default: this one)")
+    add("--only", nargs="+", default=[], help="exercises or checks, such as e1 e2_cost")
+    add("--out", default="results.json", help="(default results.json)")
+    add("--hidden", help="the course's hidden.pt")
+    add("--jobs", type=int, default=1, help="checks at the same time (default 1)")
+    add("--seconds", type=float, help="for each check (default 20; E4's training has 400)")
     args = parser.parse_args(argv)
     args.only = [name.lower() for name in args.only]
     for name in args.only:
         if not any(check.name.startswith(name) for check in table.CHECKS):
-            fail(f"{name} is no exercise and no check; choose from {', '.join(check.name for check in table.CHECKS)}")
+            known = ", ".join(check.name for check in table.CHECKS)
+            fail(f"{name} is no exercise and no check; choose from {known}")
     if not Path(args.submission).is_dir():
         fail(f"{args.submission} is not a folder")
     if args.jobs < 1 or (args.seconds is not None and not args.seconds > 0):

@@ -1,7 +1,7 @@
 """
-Grade many submissions in one go: `python grade_all.py FOLDER --hidden hidden.pt` writes grades.csv, a row for each
-folder or zip in FOLDER, and FOLDER-results/NAME.txt, what each student is to be told. A second call goes on where the
-first one stopped. Recipes that several students share are trained once.
+Grade many submissions: `python grade_all.py FOLDER --hidden hidden.pt` writes grades.csv with a row
+for each folder or zip in FOLDER, and FOLDER-results/NAME.txt, the text for each student. A second
+call goes on where the first one stopped. A recipe that several students share is trained once.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import time
 import zipfile
 from pathlib import Path, PurePosixPath
 
-import grade  # first, for it finds the modules beside it
+import grade  # first, because it adds its folder to the places where Python looks for modules
 import torch
 from grader import table
 
@@ -20,13 +20,17 @@ LARGEST_ZIP = 100  # files
 
 
 def unpack(path, folder):
-    """What is to be submitted, out of a zip; its folders but e6/ are left out, and nothing else is written."""
+    """
+    Write the files to be handed in, out of a zip, into a folder. Other files are not written, and
+    no folders but e6/.
+    """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist()[:LARGEST_ZIP]:
             parts = PurePosixPath(member.filename).parts
             name = "/".join(parts[-2:] if table.EXPERIMENT in parts[-2:-1] else parts[-1:])
             wanted = name in table.SUBMITTED or name.startswith(f"{table.EXPERIMENT}/")
-            if wanted and not member.is_dir() and member.file_size <= grade.LARGEST and "__MACOSX" not in parts:
+            small = member.file_size <= grade.LARGEST
+            if wanted and small and not member.is_dir() and "__MACOSX" not in parts:
                 target = folder / name
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(archive.read(member))
@@ -37,7 +41,7 @@ def submission_of(path):
         return grade.read_submission(path)
     with tempfile.TemporaryDirectory() as folder:
         unpack(path, Path(folder))
-        return {name: content for name, content in grade.read_submission(folder).items()}
+        return grade.read_submission(folder)
 
 
 def row_of(name, graded):
@@ -49,7 +53,7 @@ def row_of(name, graded):
 
 
 def grade_folder(folder, course, results, jobs):
-    """A row for each submission; what is there from an earlier call is taken as it is."""
+    """A row for each submission. Submissions that an earlier call has graded keep their row."""
     rows = []
     results.mkdir(exist_ok=True)
     for path in sorted(folder.iterdir()):
@@ -60,16 +64,21 @@ def grade_folder(folder, course, results, jobs):
             try:
                 graded = grade.grade(submission_of(path), course, jobs=jobs)
             except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-                graded = [(check, 0, f"{path.name} cannot be read ({type(error).__name__})") for check in table.CHECKS]
+                complaint = f"{path.name} cannot be read ({type(error).__name__})"
+                graded = [(check, 0, complaint) for check in table.CHECKS]
             (results / f"{path.stem}.txt").write_text(grade.summary(graded) + "\n")
             kept.write_text(json.dumps(row_of(path.name, graded)))
         rows.append(json.loads(kept.read_text()))
-        print(f"{path.name}: {rows[-1]['points']:g} points, {time.time() - began:.0f} s", flush=True)
+        print(
+            f"{path.name}: {rows[-1]['points']:g} points, {time.time() - began:.0f} s", flush=True
+        )
     return rows
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.error = grade.fail
     parser.add_argument("folder", type=Path, help="of submissions, each a folder or a zip")
     parser.add_argument("--hidden", required=True, help="the course's hidden.pt")

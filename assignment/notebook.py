@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Looped transformers
 #
-# The exercises are in `handout.md`; this notebook is a place to try things. It runs in the folder of the assignment.
+# The exercises are in `handout.md`. This notebook is a place to try things. It runs in the folder
+# of the assignment.
 
 # %%
 import importlib
@@ -18,7 +19,8 @@ import tasks
 torch.set_num_threads(1)
 
 # %% [markdown]
-# **The questions.** Follow relations through facts that only the weights can know.
+# **The questions.** Follow relations through facts that stand nowhere in the question: only the
+# weights can know them.
 
 # %%
 task = tasks.MultiHop(hops=3, entities=8, relations=3)
@@ -27,23 +29,27 @@ for tokens, targets in zip(batch.tokens, batch.targets):
     print(task.show(tokens, targets))
 
 # %% [markdown]
-# **E1.** After you have written `loop`, `states` and `readout` in `looped.py`: one question, read after every loop.
+# **E1.** One question, read after every loop. The cell works as soon as you have written `loop` and
+# `readout` in `looped.py`.
 
 # %%
 importlib.reload(looped)
-model = looped.LoopedGPT(looped.Config(vocab_size=task.vocab_size, block_size=task.block_size))
+model = looped.LoopedGPT(looped.Config(vocab_size=task.vocab_size))
 try:
-    for t, h in enumerate(model.states(batch.tokens[:1], 4)):
+    h, e, positions = model.begin(batch.tokens[:1])
+    for t in range(5):
         print(f"after {t} loops:", task.name(int(model.readout(h)[0, 3].argmax())))
+        h = model.loop(h, e, t, positions)
 except NotImplementedError as error:
     print(error)
 
 # %% [markdown]
-# **E5.** The picture: your rule at several thresholds, against fixed counts, on the trained model.
+# **E5.** The picture, on a trained model: your rule at several thresholds, and fixed loop counts.
 
 # %%
 importlib.reload(exit_rule)
-right = torch.load("grader/known.pt", weights_only=True)["rule"]["right_after"]  # (loops, questions)
+known = torch.load("grader/known.pt", weights_only=True)
+right = known["rule"]["right_after"]  # (loops, questions): is a question right after so many loops?
 plt.plot(range(1, len(right) + 1), right.float().mean(1), ".-", label="fixed")
 points = []
 try:
@@ -59,7 +65,7 @@ plt.ylabel("accuracy")
 plt.legend()
 
 # %% [markdown]
-# **Grade** some of it, as often as you like.
+# **Grade** a part of it, as often as you like.
 
 # %%
 grade([".", "--only", "e1"])

@@ -1,6 +1,6 @@
 """
-What the lessons share: your function is tried beside the lesson's own, and the notebook goes on with either; your guess
-stands beside what came out; a run is trained once.
+What the lessons share. Your function is tried beside the lesson's own, and the notebook goes on
+with one of them. Your guess is printed beside what came out. A run is trained once.
 """
 
 import copy
@@ -12,30 +12,38 @@ from pathlib import Path
 import torch
 
 import train
-from figures import plt
-from runs import other_flag
+from support.figures import plt
+from support.folder import other_flag
 
 FEW = "--steps 2 --eval_every 1 --eval_size 4 --batch 8"  # of training, for the test suite
 
 
 def fast():
-    """The folder where the test suite wants its runs, which have a few steps; None if a person runs the notebook."""
+    """
+    The folder where the test suite wants its runs, which have a few steps. None if a person runs
+    the notebook.
+    """
     return os.environ.get("LOOPED_FAST")
 
 
 def trained(name, flags):
-    """The model and the task of the run NAME: trained with these flags, or before; an interrupted run is continued."""
+    """
+    The model and the task of the run NAME. It is trained with these flags, unless it was trained
+    before; a run that was interrupted is continued.
+    """
     folder = Path(fast() or "runs/notebooks", name)
     config, metrics = folder / "config.json", folder / "metrics.jsonl"
 
     def step():
-        return json.loads(metrics.read_text().splitlines()[-1])["step"] if metrics.exists() else 0
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        return json.loads(lines[-1])["step"] if lines else 0
 
     print("train.py", flags)
     if config.exists() and not fast():
         wanted, _ = train.parse_flags([*flags.split(), "--out", str(folder)])
         if other := other_flag(folder, wanted):
-            raise ValueError(f"{folder} was trained with another --{other}: call this run by another name")
+            found = f"{folder} was trained with another --{other}"
+            raise ValueError(f"{found}: call this run by another name")
     if not config.exists() or step() < json.loads(config.read_text())["steps"]:
         again = ["--resume"] if config.exists() else ["--overwrite"]
         few = FEW.split() if fast() else []
@@ -47,16 +55,18 @@ def trained(name, flags):
 
 
 def guess(yours, found):
-    """Your guess, `...` if you have none, beside what came out."""
+    """Print your guess, `...` if you have none, beside what came out."""
     said = "no guess" if yours is ... else f"your guess: {yours}"
-    print(f"{said}; it is {found:.2f}" if isinstance(found, float) else f"{said}; it is {found}")
+    if isinstance(found, float):
+        found = f"{found:.2f}"
+    print(f"{said}; it is {found}")
 
 
 def take(yours, ours, *arguments, mistakes=(), numbers=lambda result: result):
     """
-    `yours`, if it gives on these arguments what `ours` gives; else `ours`. Says which, and why, in a line: `mistakes`
-    are pairs (function, text), and whoever gives what such a function gives is told its text. What is compared are the
-    `numbers` of a result.
+    Returns `yours` if it gives on these arguments what `ours` gives, else `ours`, and prints which
+    of them, and why. `mistakes` are pairs (function, text): if yours gives what such a function
+    gives, the text is printed. What is compared are the `numbers` of a result.
     """
 
     def result_of(function):
@@ -85,11 +95,13 @@ def alike(one, other):
         one, other = (torch.as_tensor(each, dtype=torch.float64) for each in (one, other))
     except (TypeError, ValueError, RuntimeError):
         return False
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True)
+    if one.shape != other.shape:
+        return False
+    return torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
 def difference(found, expected):
-    """In words, for a person."""
+    """How a result differs from the expected one, in words."""
     if found is None:
         return "it returns nothing"
     try:
@@ -102,7 +114,7 @@ def difference(found, expected):
 
 
 class Drawn:
-    """The figure drawn last, shown where a cell ends with it."""
+    """The figure that was drawn last. A cell that ends with it shows it."""
 
     def __init__(self):
         buffer = io.BytesIO()

@@ -1,6 +1,6 @@
 """
-The lessons' own answers, and for each the usual mistakes with what a reader is told who makes one. In a notebook,
-`??solutions.scan` shows an answer.
+The lessons' own answers. Beside each are its usual mistakes, with what a reader is told who makes
+one. In a notebook, `??solutions.scan` shows an answer.
 """
 
 import copy
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from analyses.lens import as_given
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # 1: depth
 
 
@@ -40,7 +40,10 @@ def scan_otherwise(model, task, hops, loops, split="test", start=1, everywhere=F
 
 
 scan_mistakes = [
-    (lambda *all: scan_otherwise(*all, start=0), "the first state is the one before the first loop: leave it out"),
+    (
+        lambda *all: scan_otherwise(*all, start=0),
+        "the first state is the one before the first loop: leave it out",
+    ),
     (lambda *all: scan_otherwise(*all, split="train"), "these questions are of the train split"),
     (
         lambda *all: scan_otherwise(*all, everywhere=True),
@@ -50,11 +53,18 @@ scan_mistakes = [
 
 
 def loops_needed(rows):
-    return [next((t for t, accuracy in enumerate(row, 1) if accuracy >= 0.9), math.nan) for row in rows]
+    needed = []
+    for row in rows:
+        enough = [t for t, accuracy in enumerate(row, 1) if accuracy >= 0.9]
+        needed.append(enough[0] if enough else math.nan)
+    return needed
 
 
 loops_needed_mistakes = [
-    (lambda rows: [t - 1 for t in loops_needed(rows)], "the first entry of a row is after 1 loop, not after 0"),
+    (
+        lambda rows: [t - 1 for t in loops_needed(rows)],
+        "the first entry of a row is after 1 loop, not after 0",
+    ),
 ]
 
 
@@ -71,12 +81,21 @@ def bias_set(model, distance, value):
 
 hide_far_mistakes = [
     (lambda model: model, "nothing is hidden"),
-    (lambda model: bias_set(model, -1, 0), "a bias of 0 hides nothing: which number makes exp(score + bias) zero?"),
-    (lambda model: bias_set(model, 1, -torch.inf), "that hides the token before; the far ones have the last bias"),
-    (lambda model: bias_set(model, 0, -torch.inf), "that hides the token itself; the far ones have the last bias"),
+    (
+        lambda model: bias_set(model, -1, 0),
+        "a bias of 0 hides nothing: which number makes exp(score + bias) zero?",
+    ),
+    (
+        lambda model: bias_set(model, 1, -torch.inf),
+        "that hides the token before; the far ones have the last bias",
+    ),
+    (
+        lambda model: bias_set(model, 0, -torch.inf),
+        "that hides the token itself; the far ones have the last bias",
+    ),
 ]
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # 2: grokking
 
 
@@ -104,18 +123,26 @@ def repair(model, tokens, loops):
 def repair_otherwise(model, tokens, loops, at=1, more=-1, equal=True):
     h = model.think(tokens, 1)
     given = as_given(model, model.readout(h)[:, 1].argmax(-1))
-    h[:, at] = F.normalize(given, dim=-1) * h[:, at].norm(dim=-1, keepdim=True) if equal else given
+    if equal:
+        given = F.normalize(given, dim=-1) * h[:, at].norm(dim=-1, keepdim=True)
+    h[:, at] = given
     return model.readout(model.think(tokens, loops + more, h=h))
 
 
 repair_mistakes = [
     (lambda model, tokens, loops: model(tokens, loops), "nothing is overwritten"),
     (lambda *all: repair_otherwise(*all, more=0), "that is a loop too many: one was done before"),
-    (lambda *all: repair_otherwise(*all, equal=False), "give the new state the length of the old one"),
-    (lambda *all: repair_otherwise(*all, at=2), "that overwrites r2; the bridge is read at r1, position 1"),
+    (
+        lambda *all: repair_otherwise(*all, equal=False),
+        "give the new state the length of the old one",
+    ),
+    (
+        lambda *all: repair_otherwise(*all, at=2),
+        "that overwrites r2; the bridge is read at r1, position 1",
+    ),
 ]
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # 3: fixed points
 
 
@@ -124,12 +151,17 @@ def movement(states):
     return moved.norm(dim=2) / states[1:].flatten(2).norm(dim=2)
 
 
+def movement_in_lengths_before(states):
+    length = states.flatten(2).norm(dim=2)
+    return movement(states) * length[1:] / length[:-1]
+
+
 movement_mistakes = [
-    (lambda states: (states[1:] - states[:-1]).flatten(2).norm(dim=2), "divide by the length of the state"),
     (
-        lambda states: movement(states) * states[1:].flatten(2).norm(dim=2) / states[:-1].flatten(2).norm(dim=2),
-        "divide by the length of the state after the loop, not before",
+        lambda states: (states[1:] - states[:-1]).flatten(2).norm(dim=2),
+        "divide by the length of the state",
     ),
+    (movement_in_lengths_before, "divide by the length of the state after the loop, not before"),
     (
         lambda states: (states[1:] - states[:-1]).norm(dim=-1) / states[1:].norm(dim=-1),
         "one number for each question: take the length over all positions and channels together",
@@ -143,7 +175,10 @@ def for_good(holds):
 
 for_good_mistakes = [
     (lambda holds: for_good(holds) - 1, "loops count from 1"),
-    (lambda holds: holds.long().argmax(0) + 1, "true once is not enough: it has to stay true to the end"),
+    (
+        lambda holds: holds.long().argmax(0) + 1,
+        "true once is not enough: it has to stay true to the end",
+    ),
 ]
 
 
@@ -154,10 +189,13 @@ def distances(model, tokens, start, end, loops):
 
 
 distances_mistakes = [
-    (lambda model, tokens, start, *all: distances(model, tokens, None, *all), "that begins at the usual start"),
+    (
+        lambda model, tokens, start, *all: distances(model, tokens, None, *all),
+        "that begins at the usual start",
+    ),
 ]
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # 4: papers
 
 
@@ -175,12 +213,30 @@ stop: Z Z stop;
 
 
 larger_mistakes = [
-    (lambda: larger().replace("y t stop", "y t"), "y is always x in the end: without a label, <= 0 goes on as well"),
-    (lambda: "x Z; Z t; Z Z; y t go; Z Z stop; go: t Z; Z y; Z Z; stop: Z Z stop;", "that is the smaller of the two"),
-    (lambda: larger().replace("y t stop;", ""), "y is x + y in the end: t is to be the difference"),
-    (lambda: larger().replace("t Z;\nZ y;\nZ Z;", "t y;"), "that is y - t: to add, subtract from Z first"),
-    (lambda: larger().replace("Z Z;\ny t", "y t"), "Z is used again without being zero: Z Z first"),
-    (lambda: larger().replace("stop: Z Z stop", "stop: Z Z"), "it runs on into its data: end with a jump to itself"),
+    (
+        lambda: larger().replace("y t stop", "y t"),
+        "y is always x in the end: without a label, <= 0 goes on as well",
+    ),
+    (
+        lambda: "x Z; Z t; Z Z; y t go; Z Z stop; go: t Z; Z y; Z Z; stop: Z Z stop;",
+        "that is the smaller of the two",
+    ),
+    (
+        lambda: larger().replace("y t stop;", ""),
+        "y is x + y in the end: t is to be the difference",
+    ),
+    (
+        lambda: larger().replace("t Z;\nZ y;\nZ Z;", "t y;"),
+        "that is y - t: to add, subtract from Z first",
+    ),
+    (
+        lambda: larger().replace("Z Z;\ny t", "y t"),
+        "Z is used again without being zero: Z Z first",
+    ),
+    (
+        lambda: larger().replace("stop: Z Z stop", "stop: Z Z"),
+        "it runs on into its data: end with a jump to itself",
+    ),
 ]
 
 
@@ -194,10 +250,22 @@ def descent_otherwise(w, x, y, rate, times):
 
 descent_step_mistakes = [
     (lambda w, x, y, rate: w + (w - descent_step(w, x, y, rate)), "that goes up the slope"),
-    (lambda *all: descent_otherwise(*all, lambda x: x.shape[1]), "divide by the number of pairs: a mean, not a sum"),
-    (lambda *all: descent_otherwise(*all, lambda x: 2), "half of the error is differentiated: no 2 is left"),
-    (lambda *all: descent_otherwise(*all, lambda x: 1 / len(x)), "each prompt has a w of its own: no mean over these"),
-    (lambda w, x, y, rate: descent_step(w, x, y, rate) - w, "that is the step alone: add it to w"),
+    (
+        lambda *all: descent_otherwise(*all, lambda x: x.shape[1]),
+        "divide by the number of pairs: a mean, not a sum",
+    ),
+    (
+        lambda *all: descent_otherwise(*all, lambda x: 2),
+        "half of the error is differentiated: no 2 is left",
+    ),
+    (
+        lambda *all: descent_otherwise(*all, lambda x: 1 / len(x)),
+        "each prompt has a w of its own: no mean over these",
+    ),
+    (
+        lambda w, x, y, rate: descent_step(w, x, y, rate) - w,
+        "that is the step alone: add it to w",
+    ),
 ]
 
 
@@ -207,8 +275,14 @@ def exit_probability(stop):
 
 
 exit_probability_mistakes = [
-    (lambda stop: stop, "that is the chance if it is still going: it must not have stopped before"),
-    (lambda stop: stop * (1 - stop).cumprod(0), "not having stopped in loops 1 to t - 1, without t itself"),
+    (
+        lambda stop: stop,
+        "that is the chance if it is still going: it must not have stopped before",
+    ),
+    (
+        lambda stop: stop * (1 - stop).cumprod(0),
+        "it has not stopped in loops 1 to t - 1; leave out loop t itself",
+    ),
     (lambda stop: (1 - stop).cumprod(0), "that is the chance to be still going"),
     (
         lambda stop: stop * (1 - stop).cumprod(0).roll(1, 0),
@@ -234,36 +308,53 @@ def leak_otherwise(model, tokens, change=-1, seen=slice(None), size=torch.abs):
 
 leak_mistakes = [
     (leak_otherwise, "the last position may see the last token: look at those before it"),
-    (lambda *all: leak_otherwise(*all, change=0), "that changes the first token, which all may see"),
-    (lambda *all: leak_otherwise(*all, seen=slice(-1), size=torch.Tensor.clone), "a change can be negative, too"),
+    (
+        lambda *all: leak_otherwise(*all, change=0),
+        "that changes the first token, which all may see",
+    ),
+    (
+        lambda *all: leak_otherwise(*all, seen=slice(-1), size=torch.Tensor.clone),
+        "a change can be negative, too",
+    ),
     (lambda model, tokens: 0.0, "both texts are the same: `clone` before you change one"),
 ]
+
+
+def run_layers(model, x):
+    """The states (B, T, C) of a model whose layers run once on the inputs x (B, T, C)."""
+    positions = model.positions(x)
+    for block in model.core:
+        x = block(x, positions)
+    return x
 
 
 @torch.no_grad()
 def latent_thoughts(model, x, thoughts):
     for _ in range(thoughts):
-        h = model.core_pass(x, 0, model.positions(x))
+        h = run_layers(model, x)
         x = torch.cat((x, h[:, -1:]), dim=1)
-    return model.core_pass(x, 0, model.positions(x))[:, -1]
+    return run_layers(model, x)[:, -1]
 
 
 @torch.no_grad()
 def written_steps(model, x, thoughts):
-    """The other way, which the lesson compares: each state is decoded to its likeliest name, and read as a name is."""
+    """
+    The other way, beside which the lesson puts it: each state is decoded to its likeliest name,
+    which is then read as any name is.
+    """
     for _ in range(thoughts):
-        last = model.core_pass(x, 0, model.positions(x))[:, -1:]
+        last = run_layers(model, x)[:, -1:]
         e = model.prelude_norm(model.embed(model.head(last).argmax(-1)))
         x = torch.cat((x, model.inject(e, e)), dim=1)
-    return model.core_pass(x, 0, model.positions(x))[:, -1]
+    return run_layers(model, x)[:, -1]
 
 
 @torch.no_grad()
 def thoughts_everywhere(model, x, thoughts):
     for _ in range(thoughts):
-        h = model.core_pass(x, 0, model.positions(x))
+        h = run_layers(model, x)
         x = torch.cat((h, h[:, -1:]), dim=1)
-    return model.core_pass(x, 0, model.positions(x))[:, -1]
+    return run_layers(model, x)[:, -1]
 
 
 latent_thoughts_mistakes = [

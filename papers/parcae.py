@@ -1,114 +1,66 @@
 """
 Parcae: Scaling Laws for Stable Looped Language Models (Prairie et al. 2026, arXiv 2604.12946)
 
-A budget of compute can be spent on loops or on data: with more loops, fewer questions are seen. At each budget
-there is a best number of loops in between, and it grows with the budget. At test, more loops than in training gain
-little: the loss falls like an exponential to what it is at the mean count of training, and stays.
+If a loop makes the state larger, many loops make it infinite. Parcae rules that out in the place
+where the question enters the state: there each channel of the state is multiplied by a decay that
+lies between 0 and 1, whatever the model learns. Then stability does not depend on the learning
+rate, and the question can be spent: at a budget of compute, how much of it on loops?
 
-What changes in the loop: settings alone, `--preset parcae` (an injection that cannot blow up, a count for each
-sequence). That it stays stable where others do not is shown by `python analyze.py stability`, see RESULTS.md.
+What is different here: the injection, in which each channel of the state decays. The other settings
+of the paper are those of the preset: Poisson loop counts for each sequence, and a gradient through
+half of the loops.
 
-    python papers/parcae.py          10 minutes a seed on one core
+    python train.py --task multihop --preset parcae      with these settings
+    python train.py --task multihop --model parcae       with those of the task
+    python -m claims.parcae                              the claim: best loops at equal compute
 """
 
-import numpy as np
+import math
+from dataclasses import dataclass, field
+
 import torch
-from experiment import Paper, between, median, run_paper
+from torch import nn
+from torch.nn import functional as F
 
-from analyses.depth_curves import fit_exponential
-from figures import BLUE, WIDTH, plt, seeds_text
-
-LOOPS = (2, 4, 8, 16)
-TASK = dict(task="multihop", hops=4, position="window", preset="parcae", lr=3e-3)
-TASK.update(n_prelude=0, n_coda=0, curriculum=False)  # three layers would be enough; all see the same questions
-BUDGETS = (4000, 8000, 16000, 32000)  # forward passes of a batch through a block; a backward pass counts as two
-PAPER = Paper(
-    name="parcae",
-    title="Parcae: Scaling Laws for Stable Looped Language Models (Prairie et al. 2026)",
-    arxiv="2604.12946",
-    changes="diagonal injection, Poisson counts for each sequence, gradient through half of them (`--preset parcae`)",
-    claim="at equal FLOPs the best number of loops grows with the budget; loops beyond those of training gain little",
-    theirs="best loops as FLOPs^0.40, data as FLOPs^0.78; the loss ends within 0.2 % of that at the mean of training",
-    note="multi-hop instead of text; one block, looped, and none before or after it; FLOPs as passes through a block; "
-    "a parabola through the logarithm of the loss",
-)
+from looped import Config, LoopedGPT
 
 
-def cost(loops):
-    """Of a step: forward through all loops, and back through half of them."""
-    return loops + 2 * -(-loops // 2)
+@dataclass
+class ParcaeConfig(Config):
+    injection: str = field(default="diagonal", init=False)  # the only one, so it is no flag
 
 
-@torch.no_grad()
-def loss_of(lab, model, task, loops):
-    """Nats an answer on the mixture of training, val split, after each of the loop counts."""
-    torch.manual_seed(lab.seed)  # of the starts from noise
-    batch = task.batch("val", 0, 4 * lab.examples)
-    return [float(model.loss(batch.tokens, batch.targets, count)[0]) for count in loops]
+class DiagonalInjection(nn.Module):
+    """
+    decay * h + step * W e, with two numbers for each channel:
+
+        step  = softplus(raw_step)
+        decay = exp(-step * exp(log_rate))
+
+    It starts as 0.45 h + 0.80 e: the step is log(sqrt 5), the decay sqrt(1/5), and W the identity.
+    """
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(width))
+        raw_step = math.log(math.sqrt(5) - 1)  # softplus(log(x - 1)) is log(x)
+        self.raw_step = nn.Parameter(torch.full((width,), raw_step))
+        self.log_rate = nn.Parameter(torch.zeros(width))
+
+    def step(self):
+        return F.softplus(self.raw_step)  # (C,)
+
+    def decay(self):
+        """What remains of each channel of h, (C,). It is below 1, so this part cannot grow."""
+        return torch.exp(-self.step() * torch.exp(self.log_rate))
+
+    def forward(self, h, e):
+        return self.decay() * h + self.step() * F.linear(e, self.weight)
 
 
-def measure(lab):
-    found = {}
-    for budget in BUDGETS:
-        for loops in LOOPS:
-            flags = dict(TASK, loops=loops, backprop_loops=-(-loops // 2))
-            model, task, _ = lab.train(f"{budget}_{loops}", **flags, steps=budget // cost(loops), eval_every=budget)
-            found[f"{budget}, {loops}"] = loss_of(lab, model, task, [loops])[0]
-    found["by loop"] = loss_of(lab, model, task, range(1, 4 * LOOPS[-1] + 1))  # the last model: most loops, most data
-    return found
+class Parcae(LoopedGPT):
+    config_class = ParcaeConfig
 
-
-def best(found, budget):
-    """The best number of loops at a budget: the lowest point of a parabola through log(loss) over log2(loops)."""
-    losses = [median(found, f"{budget}, {loops}") for loops in LOOPS]
-    a, b, _ = np.polyfit(np.log2(LOOPS), np.log(losses), 2)
-    lowest = LOOPS[losses.index(min(losses))]
-    return 2 ** float(np.clip(-b / (2 * a), *np.log2(LOOPS)[[0, -1]])) if a > 0 else float(lowest)
-
-
-def judge(found):
-    loops = [best(found, budget) for budget in BUDGETS]
-    for seed in found:
-        first, mean, lowest = (seed["by loop"][0], seed["by loop"][LOOPS[-1] - 1], min(seed["by loop"]))
-        seed["gain beyond"] = (mean - lowest) / (first - lowest)
-    power = np.polyfit(np.log(BUDGETS), np.log(loops), 1)[0]
-    at = ", ".join(f"{each:.1f}" for each in loops) + f" at {', '.join(map(str, BUDGETS))} passes"
-    beyond = between(found, "gain beyond")
-    ours = f"best loops {at} (FLOPs^{power:.2f}); of what loops gain at test {beyond} comes beyond the mean"
-    grows = loops == sorted(loops) and loops[-1] > 1.5 * loops[0]  # never less with more
-    saturates = median(found, "gain beyond") < 0.05
-    if grows != saturates:
-        return ours, f"depends: only {'the growth' if grows else 'the end'}"
-    return ours, "reproduced" if grows else "not reproduced"
-
-
-def draw(found):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.8), layout="constrained")
-    for i, budget in enumerate(BUDGETS):
-        color = plt.cm.viridis(i / len(BUDGETS))
-        left.plot(LOOPS, [median(found, f"{budget}, {loops}") for loops in LOOPS], ".-", color=color, label=budget)
-        for seed in found:
-            left.plot(LOOPS, [seed[f"{budget}, {loops}"] for loops in LOOPS], ".", color=color, alpha=0.5)
-    left.set(xlabel="mean loops in training", ylabel="loss (nats, val)", xscale="log", yscale="log")
-    left.set_xticks(LOOPS, LOOPS)
-    left.minorticks_off()
-    left.legend(
-        title="passes through a block", ncols=4, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.25)
-    )
-    counts = range(1, 4 * LOOPS[-1] + 1)
-    for seed in found:
-        right.plot(counts, seed["by loop"], "k.", ms=3)
-    fit = fit_exponential(np.median([seed["by loop"] for seed in found], axis=0))
-    curve = [fit["e_inf"] + fit["A"] * np.exp(-fit["k"] * count) for count in counts]
-    right.plot(counts, curve, color=BLUE, label="an exponential")
-    right.axvline(LOOPS[-1], color="k", ls=":", label="mean of training")
-    right.legend(fontsize="small")
-    right.set(xlabel=f"loops at test (trained on {LOOPS[-1]} on average)", ylabel="loss (nats, val)")
-    low, high = best(found, BUDGETS[0]), best(found, BUDGETS[-1])
-    title = f"The best loops: {low:.1f} at the smallest budget, {high:.1f} at the largest"
-    figure.suptitle(f"{title} ({seeds_text(len(found))})")
-    return figure
-
-
-if __name__ == "__main__":
-    run_paper(PAPER, measure, judge, draw)
+    def __init__(self, config):
+        super().__init__(config)
+        self.inject = DiagonalInjection(config.n_embd)

@@ -1,4 +1,7 @@
-"""The modules stand in the folder above; the tests run on one thread, so that two suites may share a machine."""
+"""
+The modules stand in the folder above. The tests run on one thread, so that two suites may share a
+machine.
+"""
 
 import sys
 from pathlib import Path
@@ -17,20 +20,17 @@ def banks(tmp_path_factory):
     return tmp_path_factory.mktemp("banks")
 
 
-@pytest.fixture(autouse=True)
-def registries():
-    """A task or model that a test adds is forgotten after it."""
-    from looped import MODELS
-    from tasks import TASKS
-
-    before = [(registry, dict(registry)) for registry in (TASKS, MODELS)]
-    yield
-    for registry, content in before:
-        registry.clear()
-        registry.update(content)
-
-
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """A working directory of its own for each run."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def files_are_read_again():
+    """A task or a model is looked up once for each name, but many tests write the same file name."""
+    from support.flags import find_model, find_task
+
+    yield
+    find_task.cache_clear()
+    find_model.cache_clear()

@@ -9,31 +9,32 @@ from pathlib import Path
 import pytest
 import torch
 
-import runs
+import support.session
 import train
 from looped import Config, LoopedGPT
-from tasks import TASKS
+from support.flags import find_task
+from support.processes import run_main
 
 ROOT = Path(__file__).parent.parent
 VOCAB, B, T = 11, 5, 7
 TEXT_POSITIONS = ("none", "rope", "alibi", "relative", "window")
-BOARD = tuple((cell // 3, cell % 3) for cell in range(6))  # (row, column) of two rows of three cells
+BOARD = tuple(
+    (cell // 3, cell % 3) for cell in range(6)
+)  # (row, column) of two rows of three cells
 
 
 def paper(name):
     """A file of papers/, as a module."""
-    if str(ROOT / "papers") not in sys.path:
-        sys.path.append(str(ROOT / "papers"))
-    return importlib.import_module(name)
+    return importlib.import_module(f"papers.{name}")
 
 
 # ---- models
 
 
 def build(seed=0, model=LoopedGPT, config=Config, **changes):
-    """A small model with parameters far from their start, so that no gain or bias hides at 1 or 0."""
+    """A small model whose parameters are far from their start: no gain or bias hides at 1 or 0."""
     torch.manual_seed(seed)
-    settings = dict(vocab_size=VOCAB, block_size=16, n_embd=16, n_head=2, loops=4)
+    settings = dict(vocab_size=VOCAB, n_embd=16, n_head=2, loops=4)
     built = model(config(**{**settings, **changes}))
     with torch.no_grad():
         for p in built.parameters():
@@ -53,12 +54,14 @@ def gradients(model, loss):
 
 
 def make_task(name, banks, seed=0):
-    return TASKS[name](seed=seed, **(dict(puzzles=600, banks=str(banks)) if name == "sudoku" else {}))
+    sizes = dict(puzzles=600, banks=str(banks)) if name == "sudoku" else {}
+    return find_task(name)(seed=seed, **sizes)
 
 
 # ---- runs
 
-TINY = "--steps 6 --batch 8 --eval_every 3 --eval_size 8 --n_embd 16 --n_head 2 --warmup 2 --device cpu".split()
+TINY = "--steps 6 --batch 8 --eval_every 3 --eval_size 8 --warmup 2 --device cpu".split()
+TINY += "--n_embd 16 --n_head 2".split()
 TASK_FLAGS = {
     "multihop": [],
     "composition": ["--entities", "12", "--relations", "3", "--alone", "0.3"],
@@ -69,13 +72,17 @@ TASK_FLAGS = {
 
 
 def main(argv, curve=False):
-    """train.py in this process, refusals included; without its picture, which takes longer than the steps."""
-    draw_curve = runs.draw_curve
-    runs.draw_curve = draw_curve if curve else lambda *_: None
+    """
+    train.py in this process, refusals included. Without its picture, which takes longer than the
+    steps.
+    """
+    draw_curve = support.session.draw_curve
+    if not curve:
+        support.session.draw_curve = lambda *_: None
     try:
-        runs.run_main(lambda: train.main(argv))
+        run_main(lambda: train.main(argv))
     finally:
-        runs.draw_curve = draw_curve
+        support.session.draw_curve = draw_curve
 
 
 def start(*argv, code=None):
@@ -83,7 +90,11 @@ def start(*argv, code=None):
     program = ["-c", code] if code else [ROOT / "train.py"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, *program, *argv], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, *program, *argv],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -108,7 +119,9 @@ def metrics(folder):
 
 
 def same_checkpoints(one, other):
-    one, other = (torch.load(Path(folder, "checkpoint.pt"), weights_only=True) for folder in (one, other))
+    one, other = (
+        torch.load(Path(folder, "checkpoint.pt"), weights_only=True) for folder in (one, other)
+    )
 
     def equal(a, b):
         if isinstance(a, dict):
@@ -138,7 +151,7 @@ class Parity(Task):
     unit = "bits"
 
     def __post_init__(self):
-        self.max_difficulty = self.block_size = self.bits
+        self.max_difficulty = self.bits
         self.vocab_size = 3  # 0, 1 and padding
 
     def question(self, generator, difficulty):
@@ -177,10 +190,10 @@ class StepSignal(LoopedGPT):
         super().__init__(config)
         self.step = nn.Embedding(config.rows, config.n_embd)
 
-    def loop(self, h, e, t, where, cache=None):
+    def loop(self, h, e, t, positions):
         if self.config.told:
             h = h + self.config.strength * self.step.weight[t]
-        return super().loop(h, e, t, where, cache)
+        return super().loop(h, e, t, positions)
 """
 
 # ---- puzzles

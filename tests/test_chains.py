@@ -1,5 +1,9 @@
-"""Chains against a walker in plain Python; what must not give the answer away; and tokens that are edges."""
+"""
+Chains against a walker in plain Python; what must not give the answer away; and tokens that are
+edges.
+"""
 
+import argparse
 import math
 from collections import Counter
 
@@ -7,13 +11,14 @@ import pytest
 import torch
 from helpers import TINY, build, main, metrics, refused
 
-from chains import Chains, EdgeGPT
+from looped import LoopedGPT
+from more_tasks.chains import Chains, EdgeEmbedding
 from tasks import IGNORE
-from train import load_model, parse_flags
+from train import load_model
 
 
 def parse(task, tokens):
-    """The edges [(a, b)] of a question in the order of the text, and the names asked for; by the text alone."""
+    """From the text alone: its edges [(a, b)] in their order, and the names asked for."""
     facts, asked = task.show(torch.tensor(tokens)).split(" ? ")
     number = {task.name(token): token for token in range(task.names)}
     edges = [tuple(number[name] for name in edge.split(">")) for edge in facts.split()]
@@ -51,7 +56,9 @@ def test_chains_against_a_walker(split, difficulty, sizes):
     for tokens, targets, asked, truth in rows:
         edges, starts = parse(task, tokens)
         length = max(task.hops, difficulty or 1) + task.spare
-        assert len(edges) == task.chains * length and len(starts) == (task.questions if split == "train" else 1)
+        assert len(edges) == task.chains * length and len(starts) == (
+            task.questions if split == "train" else 1
+        )
         begins, leads_to = Counter(a for a, _ in edges), Counter(b for _, b in edges)
         assert max(begins.values()) == max(leads_to.values()) == 1
         heads = set(begins) - set(leads_to)
@@ -80,9 +87,14 @@ def test_a_picture_shows_the_edges_of_a_chain_beside_each_other():
 def test_chains_shows_what_its_docstring_promises():
     task, line = Chains(names=26, chains=2, hops=3), "f>k b>f q>z k>d r>q z>s ? b -> d"
     facts, asked = line.removesuffix(" -> d").split(" ? ")
-    tokens = [27 + 26 * (ord(a) - 97) + ord(b) - 97 for a, _, b in facts.split()] + [26, ord(asked) - 97]
+    tokens = [27 + 26 * (ord(a) - 97) + ord(b) - 97 for a, _, b in facts.split()] + [
+        26,
+        ord(asked) - 97,
+    ]
     tokens = torch.tensor([tokens])
-    assert task.show(tokens[0], task.answer(tokens)[0]) == line and task.measure(tokens).tolist() == [3]
+    assert task.show(tokens[0], task.answer(tokens)[0]) == line and task.measure(
+        tokens
+    ).tolist() == [3]
     assert line in Chains.__doc__
 
 
@@ -94,7 +106,8 @@ GUESSES = {
     "the last end in the text": lambda edges, start: ends(edges)[-1],
     "the end with the smallest number": lambda edges, start: min(ends(edges)),
     "the end nearest to the start in the text": lambda edges, start: min(
-        ends(edges), key=lambda end: abs([b for _, b in edges].index(end) - [a for a, _ in edges].index(start))
+        ends(edges),
+        key=lambda end: abs([b for _, b in edges].index(end) - [a for a, _ in edges].index(start)),
     ),
     "the next end behind the start in the text": lambda edges, start: ends(
         edges[[a for a, _ in edges].index(start) :] + edges
@@ -102,37 +115,52 @@ GUESSES = {
 }
 
 
+@pytest.fixture(scope="module")
+def asked():
+    """A thousand questions of each of several difficulties."""
+    return {
+        difficulty: Chains().batch("test", 0, 1000, difficulty) for difficulty in (1, 6, 12, 24)
+    }
+
+
 @pytest.mark.parametrize("guess", GUESSES)
-def test_knowing_the_ends_leaves_chance(guess):
+def test_knowing_the_ends_leaves_chance(guess, asked):
     task = Chains()
     for difficulty in (6, 12, 24):
-        right, n = 0, 600
-        for tokens, target in zip(*(part.tolist() for part in task.batch("test", 0, n, difficulty)[:2])):
+        batch, right = asked[difficulty], 0
+        for tokens, target in zip(batch.tokens.tolist(), batch.targets.tolist()):
             edges, (start,) = parse(task, tokens)
             right += GUESSES[guess](edges, start) == target[-1]
+        n = len(batch.tokens)
         assert abs(right / n - 1 / 3) < 4 * math.sqrt(2 / 9 / n), difficulty
 
 
-def test_no_name_and_no_place_is_the_answer_more_often_than_others():
+def test_no_name_and_no_place_is_the_answer_more_often_than_others(asked):
     task = Chains()
     for difficulty in (1, 6, 24):
-        batch = task.batch("test", 0, 1000, difficulty)
-        answers = batch.targets[:, -1]
+        batch = asked[difficulty]
+        answers, starts = batch.targets[:, -1:], batch.tokens[:, -1:]
         source, target, _ = task.read(batch.tokens)
         expected = len(answers) / task.names
-        assert answers.bincount(minlength=task.names).max() < expected + 5 * math.sqrt(expected)
-        for place in ((target == answers[:, None]).int().argmax(1), (source == batch.tokens[:, -1:]).int().argmax(1)):
+        most = answers[:, 0].bincount(minlength=task.names).max()
+        assert most < expected + 5 * math.sqrt(expected)
+        for place in ((target == answers).int().argmax(1), (source == starts).int().argmax(1)):
             expected = len(answers) / source.shape[1]
             counts = place.bincount(minlength=source.shape[1])
             assert (counts - expected).abs().max() < 5 * math.sqrt(expected)
-        said = torch.cat((source, target), dim=1)  # an end is named once, as a head is, and never most often
-        assert ((said == answers[:, None]).sum(1) == 1).all()
+        said = torch.cat((source, target), dim=1)  # an end is named once, as a head is
+        assert ((said == answers).sum(1) == 1).all()
 
 
 def test_the_length_of_a_question_tells_nothing():
     task = Chains(spare=2)
-    assert len({task.batch("train", 0, 10, (1, level)).tokens.shape[1] for level in range(1, 7)}) == 1
-    assert len({task.batch("val", 0, 10, difficulty).tokens.shape[1] for difficulty in range(1, 7)}) == 1
+    assert (
+        len({task.batch("train", 0, 10, (1, level)).tokens.shape[1] for level in range(1, 7)}) == 1
+    )
+    assert (
+        len({task.batch("val", 0, 10, difficulty).tokens.shape[1] for difficulty in range(1, 7)})
+        == 1
+    )
 
 
 def test_the_start_has_edges_before_it_wherever_chains_have_some_to_spare():
@@ -146,7 +174,9 @@ def test_the_shortcut_answers_with_the_first_end():
     task = Chains()
     batch = task.batch("test", 0, 300, 12)
     (said,) = task.shortcuts(batch).values()
-    assert said[:, -1].tolist() == [ends(parse(task, tokens)[0])[0] for tokens in batch.tokens.tolist()]
+    assert said[:, -1].tolist() == [
+        ends(parse(task, tokens)[0])[0] for tokens in batch.tokens.tolist()
+    ]
     assert abs(task.check(batch, said).float().mean() - 1 / 3) < 4 * math.sqrt(2 / 9 / 300)
 
 
@@ -189,7 +219,7 @@ def test_the_questions_beside_the_last_do_not_change_it():
 
 def test_sizes_that_cannot_work_are_refused(capsys):
     for sizes in (dict(hops=0), dict(chains=0), dict(questions=0), dict(spare=-1), dict(names=20)):
-        with pytest.raises(ValueError, match="at least one edge|need 21 names"):
+        with pytest.raises(ValueError, match="must be at least|need 21 names"):
             Chains(**sizes)
     with pytest.raises(ValueError, match="3 chains of 30 edges need 93 names, not 80"):
         Chains().batch("val", 0, 4, 30)
@@ -199,7 +229,13 @@ def test_sizes_that_cannot_work_are_refused(capsys):
 
 
 def small_model(**changes):
-    return build(model=EdgeGPT, vocab_size=9 + 1 + 81, causal=False, position="none", **changes)
+    """For nine names, with the embedding that the task brings."""
+    model = build(vocab_size=9 + 1 + 81, causal=False, position="none", **changes)
+    model.embed = EdgeEmbedding(9, model.config.n_embd)
+    with torch.no_grad():
+        for p in model.embed.parameters():
+            p.normal_()
+    return model
 
 
 def test_an_edge_is_its_end_and_a_map_of_its_beginning():
@@ -211,11 +247,16 @@ def test_an_edge_is_its_end_and_a_map_of_its_beginning():
     assert model(tokens, 2).shape == (1, 91, 10)  # the answer is a name, or "?"
 
 
-def test_no_name_is_hidden_among_the_edges():
-    for names in (1, 2, 5, 80, 999):
-        assert EdgeGPT.names_of(names**2 + names + 1) == names
-    with pytest.raises(ValueError, match="70 tokens"):
-        build(model=EdgeGPT, vocab_size=70)
+@pytest.mark.parametrize("names", (21, 80))
+def test_the_task_brings_an_embedding_of_its_names(names):
+    task = Chains(names=names)
+    torch.manual_seed(0)
+    embedding = task.embedding(argparse.Namespace(n_embd=64))
+    assert embedding.weight.shape == (names + 1, 64) and embedding.source.weight.shape == (64, 64)
+    assert 0.019 < embedding.weight.std() < 0.021  # as that of any model: see init_weights
+    assert 0.12 < embedding.source.weight.std() < 0.13
+    tokens = torch.arange(task.vocab_size)
+    assert len(embedding(tokens).unique(dim=0)) == task.vocab_size  # no two tokens look the same
 
 
 def test_the_answer_does_not_depend_on_the_order_of_the_facts():
@@ -227,15 +268,14 @@ def test_the_answer_does_not_depend_on_the_order_of_the_facts():
     assert not torch.allclose(model(tokens, 5)[:, -1], model(swapped, 5)[:, -1], atol=1e-3)
 
 
-def test_chains_are_trained_with_the_model_of_their_recipe(elsewhere, capsys):
-    assert parse_flags(["--task", "chains"])[0].model == "edges" and parse_flags([])[0].model == "looped"
-    assert parse_flags(["--task", "chains", "--model", "looped"])[0].model == "looped"
-    main(["--task", "chains", *TINY, "--n_head", "1", "--out", "whole"])
-    main(["--task", "chains", *TINY, "--n_head", "1", "--out", "parts", "--minutes", "0.000001"])
+def test_chains_are_trained_with_their_embedding(elsewhere, capsys):
+    sizes = [*TINY, "--n_head", "1", "--hops", "2", "--names", "20"]
+    main(["--task", "chains", *sizes, "--out", "whole"])
+    main(["--task", "chains", *sizes, "--out", "parts", "--minutes", "0.000001"])
     main(["--out", "parts", "--resume", "--minutes", "0"])
     assert metrics("parts") == metrics("whole")
     model, task, flags = load_model("whole")
-    assert isinstance(model, EdgeGPT) and isinstance(task, Chains) and flags.model == "edges"
-    with pytest.raises(SystemExit):
-        main(["--task", "chains", "--names", "20"])
-    assert refused(lambda: main(["--task", "chains", "--names", "20"]), capsys).endswith("need 21 names, not 20\n")
+    assert type(model) is LoopedGPT and isinstance(task, Chains) and flags.model == "looped"
+    assert isinstance(model.embed, EdgeEmbedding)
+    said = refused(lambda: main(["--task", "chains", "--names", "20"]), capsys)
+    assert said.endswith("need 21 names, not 20\n")

@@ -1,4 +1,7 @@
-"""The lessons' own check: who is right goes on with their own function, who is not is told why."""
+"""
+The lessons' own check: a reader who is right goes on with the own function; one who is not is told
+why.
+"""
 
 import sys
 
@@ -6,7 +9,7 @@ import pytest
 import torch
 from helpers import ROOT
 
-from figures import plt
+from support.figures import plt
 
 sys.path.append(str(ROOT / "notebooks"))
 from lesson import FEW, Drawn, guess, take, trained  # noqa: E402 (after the path is set)
@@ -60,8 +63,11 @@ def test_what_is_compared_may_be_a_part_of_the_result(capsys):
     def doubled(x):
         return dict(sums=2 * x.sum(1), note="mine")
 
-    assert take(doubled, lambda x: dict(sums=2 * x.sum(1)), x, numbers=lambda result: result["sums"]) is doubled
-    assert take(doubled, lambda x: dict(sums=x.sum(1)), x, numbers=lambda result: result["sums"]) is not doubled
+    def sums_of(result):
+        return result["sums"]
+
+    assert take(doubled, lambda x: dict(sums=2 * x.sum(1)), x, numbers=sums_of) is doubled
+    assert take(doubled, lambda x: dict(sums=x.sum(1)), x, numbers=sums_of) is not doubled
 
 
 def test_a_figure_is_shown_by_the_cell_that_ends_with_it():
@@ -71,7 +77,8 @@ def test_a_figure_is_shown_by_the_cell_that_ends_with_it():
 
 
 @pytest.mark.parametrize(
-    "yours, found, said", ((..., 0.123, "no guess; it is 0.12"), (0.9, 0.123, "your guess: 0.9; it is 0.12"))
+    "yours, found, said",
+    ((..., 0.123, "no guess; it is 0.12"), (0.9, 0.123, "your guess: 0.9; it is 0.12")),
 )
 def test_a_guess_stands_beside_what_came_out(yours, found, said, capsys):
     guess(yours, found)
@@ -85,6 +92,8 @@ def test_a_run_is_trained_once_and_continued_if_interrupted(tmp_path, monkeypatc
     weights = trained("run", flags)[0].state_dict()
     assert "2 steps, trained before" in capsys.readouterr().out
     config = tmp_path / "run" / "config.json"
-    config.write_text(config.read_text().replace('"steps": 2', '"steps": 3'))  # as if it had been stopped before
+    # as if it had been stopped after two steps of three
+    config.write_text(config.read_text().replace('"steps": 2', '"steps": 3'))
     monkeypatch.setattr("lesson.FEW", FEW.replace("--steps 2", "--steps 3"))
-    assert any((weights[name] != new).any() for name, new in trained("run", flags)[0].state_dict().items())
+    model, _ = trained("run", flags)
+    assert any((weights[name] != new).any() for name, new in model.state_dict().items())

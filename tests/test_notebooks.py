@@ -1,4 +1,7 @@
-"""The notebooks, cell by cell, with a few steps of training; the lessons' checks; and what is committed of them."""
+"""
+The notebooks, cell by cell, with a few steps of training; the lessons' checks; and what is
+committed of them.
+"""
 
 import json
 import re
@@ -31,7 +34,10 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch, capsys)
 
 
 def shaken(load_model):
-    """After a few steps all answers are alike and all wrong; with random weights no two mistakes look the same."""
+    """
+    After a few steps all answers are alike and all wrong. With random weights no two mistakes look
+    the same.
+    """
 
     def load(*arguments):
         model, task, flags = load_model(*arguments)
@@ -44,10 +50,14 @@ def shaken(load_model):
 
 
 def try_answers(source, names, capsys):
-    """The check of a cell knows a stub and the right answer, and says of each usual mistake what it is."""
+    """The check of a cell knows a stub, the right answer and each of the usual mistakes."""
     for name in re.findall(r"^(\w+) = take\(", source, re.M):
         stub, answers = names[name], names["solutions"]
-        tries = [(stub, "not written yet"), (getattr(answers, name), "right"), *getattr(answers, f"{name}_mistakes")]
+        tries = [
+            (stub, "not written yet"),
+            (getattr(answers, name), "right"),
+            *getattr(answers, f"{name}_mistakes"),
+        ]
         for function, words in tries:
             names[name] = function
             capsys.readouterr()

@@ -11,13 +11,14 @@ from train import evaluate, load_model
 def test_the_task_of_the_readme_learns(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (code,) = [
-        block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "Task" in block
+        block
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+        if "Task" in block
     ]
     (tmp_path / "my_task.py").write_text(code)
-    flags = (
-        "--task my_task.py --moves 3 --steps 400 --eval_every 400 --eval_size 100 --warmup 20 --device cpu --out run"
-    )
-    main(flags.split())
+    small = "--moves 3 --n_embd 32 --slack 1 --lr 4e-3 --steps 300 --warmup 20".split()
+    small += "--eval_every 300 --eval_size 100 --device cpu".split()
+    main(["--task", "my_task.py", *small, "--out", "run"])
     model, task, flags = load_model("run")
     batch = task.batch("test", 0, 50, 3)
     row = dict(x=[1, 0, 2, 3, 4], y=[1, 2, 3, 4, 0])

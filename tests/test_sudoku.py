@@ -1,4 +1,7 @@
-"""Sudoku against a brute-force solver, a second writing of the rounds of logic, and all symmetries; files."""
+"""
+Sudoku against a brute-force solver, a second writing of the rounds of logic, and all symmetries;
+files.
+"""
 
 import itertools
 
@@ -6,9 +9,9 @@ import pytest
 import torch
 from helpers import PUZZLE, SOLUTION, make_task
 
-from boards import read_puzzles
-from sudoku import Sudoku
-from tasks import IGNORE, Batch
+from support.boards import SEARCH
+from support.puzzle_files import read_puzzles
+from tasks import IGNORE, Batch, Sudoku
 
 
 def solutions(puzzle, box):
@@ -21,15 +24,23 @@ def solutions(puzzle, box):
         r, c = divmod(cell, n)
         for other in range(n * n):
             i, j = divmod(other, n)
-            if other != cell and (i == r or j == c or (i // rows, j // columns) == (r // rows, c // columns)):
+            if other != cell and (
+                i == r or j == c or (i // rows, j // columns) == (r // rows, c // columns)
+            ):
                 yield other
 
     neighbours = [list(peers(cell)) for cell in range(n * n)]
 
     def fill():
-        free = {c: set(range(1, n + 1)) - {board[p] for p in neighbours[c]} for c in range(n * n) if not board[c]}
+        free = {
+            c: set(range(1, n + 1)) - {board[p] for p in neighbours[c]}
+            for c in range(n * n)
+            if not board[c]
+        }
         if not free:
-            if all(board[cell] not in [board[p] for p in neighbours[cell]] for cell in range(n * n)):
+            if all(
+                board[cell] not in [board[p] for p in neighbours[cell]] for cell in range(n * n)
+            ):
                 found.append(tuple(board))
             return
         cell = min(free, key=lambda c: len(free[c]))
@@ -43,11 +54,16 @@ def solutions(puzzle, box):
 
 
 def propagation_rounds(puzzle, box):
-    """Rounds of naked and hidden singles, with sets of pencil marks; None if they do not finish the board."""
+    """
+    Rounds of naked and hidden singles, with sets of pencil marks; None if they do not finish the
+    board.
+    """
     rows, columns = map(int, box.split("x"))
     n = rows * columns
     cells = list(itertools.product(range(n), repeat=2))
-    units = [{(r, c) for c in range(n)} for r in range(n)] + [{(r, c) for r in range(n)} for c in range(n)]
+    units = [{(r, c) for c in range(n)} for r in range(n)] + [
+        {(r, c) for r in range(n)} for c in range(n)
+    ]
     units += [
         {(r, c) for r, c in cells if (r // rows, c // columns) == b}
         for b in itertools.product(range(n // rows), range(n // columns))
@@ -57,7 +73,8 @@ def propagation_rounds(puzzle, box):
         if all(board.values()):
             return count
         marks = {
-            cell: set(range(1, n + 1)) - {board[other] for unit in units if cell in unit for other in unit}
+            cell: set(range(1, n + 1))
+            - {board[other] for unit in units if cell in unit for other in unit}
             for cell in cells
             if not board[cell]
         }
@@ -90,12 +107,12 @@ def test_sudoku_puzzles_have_one_solution_and_the_difficulty_they_claim(six, ban
                 puzzle, grid = bank["puzzle"][i].tolist(), bank["grid"][i].tolist()
                 assert solutions(puzzle, task.box) == [tuple(grid)]
                 rounds = propagation_rounds(puzzle, task.box)
-                assert bank["difficulty"][i] == (Sudoku.SEARCH if rounds is None else rounds)
+                assert bank["difficulty"][i] == (SEARCH if rounds is None else rounds)
 
 
 def test_puzzles_that_need_search_exist_only_on_request(six, banks):
-    assert (six.bank["train"]["difficulty"] == Sudoku.SEARCH).any()
-    assert not (make_task("sudoku", banks).bank["train"]["difficulty"] == Sudoku.SEARCH).any()
+    assert (six.bank["train"]["difficulty"] == SEARCH).any()
+    assert not (make_task("sudoku", banks).bank["train"]["difficulty"] == SEARCH).any()
 
 
 def test_all_288_grids_of_4x4_are_reachable_and_no_relabelling_leaves_its_split(banks):
@@ -112,7 +129,7 @@ def test_batches_hold_only_grids_of_their_split(six):
     train = {tuple(g) for g in six.bank["train"]["grid"].tolist()}
     batch = six.batch("test", 0, 50)
     assert not {tuple(g) for g in six.truth(batch).tolist()} & train
-    assert six.solved(six.truth(batch)).all()
+    assert six.boards.solved(six.truth(batch)).all()
 
 
 def test_sudoku_shows_what_its_docstring_promises(banks):
@@ -145,11 +162,15 @@ def test_solutions_are_counted_as_a_brute_force_solver_counts_them(six, banks):
         boards = grids.where(torch.rand(grids.shape, generator=generator) > blanks, 0)
         boards[0] = 0
         boards[1, :2] = 1  # contradicts itself
-        count, found = task.solutions(boards)
+        count, found = task.boards.solutions(boards)
         for board, number, one in zip(boards[1:].tolist(), count[1:].tolist(), found[1:].tolist()):
             every = solutions(board, task.box)
             assert number == min(len(every), 2) and (not every or tuple(one) in every)
-        assert count[0] == 2 and task.solved(found[:1]).all() and {0, 1, 2} == set(count.tolist())
+        assert (
+            count[0] == 2
+            and task.boards.solved(found[:1]).all()
+            and {0, 1, 2} == set(count.tolist())
+        )
 
 
 # ---- splits
@@ -163,9 +184,13 @@ def canonical(grids, box):
         inner = list(itertools.permutations(range(size)))
         for outer in itertools.permutations(range(n // size)):
             for each in itertools.product(inner, repeat=n // size):
-                yield [size * band + each[i][k] for i, band in enumerate(outer) for k in range(size)]
+                yield [
+                    size * band + each[i][k] for i, band in enumerate(outer) for k in range(size)
+                ]
 
-    weights = 10 ** torch.arange(n - 2, -1, -1)  # of the second row: the first is 1, 2, 3.. and the rest breaks ties
+    weights = 10 ** torch.arange(
+        n - 2, -1, -1
+    )  # of the second row: the first is 1, 2, 3.. and the rest breaks ties
     best = torch.full((len(grids), n - 1), 10**9)
     columns = list(orders(width))
     for rows in orders(height):
@@ -174,7 +199,9 @@ def canonical(grids, box):
             2, copies[:, :, 0] - 1, torch.arange(1, n + 1).expand(*copies.shape[:2], n)
         )
         copies = names[:, :, None].expand(-1, -1, n, -1).gather(3, copies - 1)
-        keys = (copies[:, :, 1:, :-1] * weights).sum(3)  # the last digit of a row follows from the others
+        keys = (copies[:, :, 1:, :-1] * weights).sum(
+            3
+        )  # the last digit of a row follows from the others
         for key in keys.unbind(1):
             differs = (key != best).int().argmax(1)
             smaller = key.gather(1, differs[:, None]) < best.gather(1, differs[:, None])
@@ -183,7 +210,10 @@ def canonical(grids, box):
 
 
 def test_no_grid_of_6x6_is_a_symmetric_copy_of_one_in_another_split(six):
-    kinds = {split: canonical(bank["grid"][:60].view(-1, 6, 6), "2x3") for split, bank in six.bank.items()}
+    kinds = {
+        split: canonical(bank["grid"][:60].view(-1, 6, 6), "2x3")
+        for split, bank in six.bank.items()
+    }
     assert len(kinds["train"]) > 5 and kinds["val"] and kinds["test"]
     for split, other in itertools.combinations(kinds, 2):
         assert not kinds[split] & kinds[other]
@@ -200,15 +230,17 @@ def test_the_kind_of_a_grid_is_that_of_its_symmetric_copies_and_hardly_of_others
         return torch.cat([size * band + torch.randperm(size, generator=draw) for band in bands])
 
     grids = task.bank["train"]["grid"][:40]
-    copies = torch.stack([(1 + torch.randperm(n, generator=draw))[grid - 1] for grid in grids]).view(-1, n, n)
+    copies = torch.stack(
+        [(1 + torch.randperm(n, generator=draw))[grid - 1] for grid in grids]
+    ).view(-1, n, n)
     copies = torch.stack([grid[order(height)][:, order(width)] for grid in copies])
     assert (copies.flatten(1) != grids).any(1).all()
-    assert torch.equal(task.kind(copies.flatten(1)), task.kind(grids))
+    assert torch.equal(task.boards.kind(copies.flatten(1)), task.boards.kind(grids))
     if height == width:
-        assert torch.equal(task.kind(copies.mT.flatten(1)), task.kind(grids))
-        assert len(task.kind(grids).unique()) == 40
+        assert torch.equal(task.boards.kind(copies.mT.flatten(1)), task.boards.kind(grids))
+        assert len(task.boards.kind(grids).unique()) == 40
     else:
-        assert 10 < len(task.kind(grids).unique()) <= 40  # there are 49 in all
+        assert 10 < len(task.boards.kind(grids).unique()) <= 40  # there are 49 in all
 
 
 def test_a_bank_is_made_once_and_the_same_everywhere(tmp_path):
@@ -233,16 +265,20 @@ def written(tmp_path, text):
 
 def test_puzzle_files_are_read_with_and_without_solutions(tmp_path):
     found = written(
-        tmp_path, f"# mine\n{PUZZLE},{SOLUTION}\n\n{PUZZLE.replace('.', '0')} {SOLUTION}  # easy\r\n{PUZZLE}\n"
+        tmp_path,
+        f"# mine\n{PUZZLE},{SOLUTION}\n\n"
+        f"{PUZZLE.replace('.', '0')} {SOLUTION}  # easy\r\n{PUZZLE}\n",
     )
     puzzles, known = found.puzzles, found.solutions
-    assert puzzles.shape == known.shape == (3, 81) and found.lines == [2, 4, 5] and not found.skipped
+    assert (
+        puzzles.shape == known.shape == (3, 81) and found.lines == [2, 4, 5] and not found.skipped
+    )
     assert (puzzles[0] == puzzles[1]).all() and (puzzles[0] == puzzles[2]).all()
     assert "".join(map(str, known[0].tolist())) == SOLUTION and known[2].sum() == 0
     task = Sudoku(box="3x3", file=str(tmp_path / "puzzles.txt"))
     batch = task.batch("test", 0, 4)
     assert (batch.difficulty == propagation_rounds(puzzles[0].tolist(), "3x3")).all()
-    boards, _ = task.propagate(batch.tokens)
+    boards, _ = task.boards.propagate(batch.tokens)
     assert task.check(batch, boards).all()
 
 
@@ -262,7 +298,9 @@ BARS = [" | ".join(" ".join(row[i : i + 3]) for i in (0, 3, 6)) for row in ROWS]
         f"quizzes,solutions\n{PUZZLE.replace('.', '0')},{SOLUTION}",
         "\n".join(ROWS),  # .sdk
         "#A somebody\n[Puzzle]\n" + "\n".join(ROWS),
-        "\n".join([*BARS[:3], "------+-------+------", *BARS[3:6], "------+-------+------", *BARS[6:]]),  # .ss
+        "\n".join(
+            [*BARS[:3], "------+-------+------", *BARS[3:6], "------+-------+------", *BARS[6:]]
+        ),  # .ss
         "\n".join(",".join(row.replace(".", "0")) for row in ROWS),
     ],
 )
@@ -303,8 +341,14 @@ def test_a_board_without_exactly_one_solution_is_no_puzzle(tmp_path, capsys):
     wrong = SOLUTION[:blank] + str(int(SOLUTION[blank]) % 9 + 1) + SOLUTION[blank + 1 :]
     path.write_text(f"{'.' * 81}\n{PUZZLE}\n11{'.' * 79}\n{PUZZLE},{wrong}\nno board\n")
     task = Sudoku(box="3x3", file=str(path))
-    assert task.lines == [2] and "".join(map(str, task.bank["test"]["grid"][0].tolist())) == SOLUTION
-    reasons = ["line 1: two solutions or more", "line 3: no solution", "line 4: the solution given is wrong"]
+    assert (
+        task.lines == [2] and "".join(map(str, task.bank["test"]["grid"][0].tolist())) == SOLUTION
+    )
+    reasons = [
+        "line 1: two solutions or more",
+        "line 3: no solution",
+        "line 4: the solution given is wrong",
+    ]
     assert task.skipped[:3] == reasons and task.skipped[3].startswith("line 5: no board")
     path.write_text("11" + "." * 79 + "\n")
     with pytest.raises(ValueError, match="no puzzle; line 1: no solution"):

@@ -1,4 +1,7 @@
-"""The process that runs a submission: `python child.py PROBE OUT < payload`. It knows what is asked, and no answer."""
+"""
+The process that runs a submission: `python child.py PROBE OUT < payload`. It knows what is asked,
+but not what is right.
+"""
 
 import importlib
 import importlib.util
@@ -38,7 +41,7 @@ def one_line(error):
 
 
 def place(error):
-    """The last line of the submission that an exception went through."""
+    """The line of the submission that an exception went through last."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if FOLDER in path.parents and path.parent.name != "grader":
@@ -54,7 +57,7 @@ def limit_memory():
 
         resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, 16 * 2**30))
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**28, 2**28))
-    except (ImportError, ValueError, OSError):  # Windows, and where less is allowed already
+    except (ImportError, ValueError, OSError):  # on Windows, or if less is allowed already
         pass
 
 

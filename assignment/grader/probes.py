@@ -1,8 +1,10 @@
 """
-What a submission is asked. Each function gets `load`, which imports a module of the submission, and a seed (or more),
-and returns what it was answered, as tensors and numbers. It says nothing of what is right: see judges.py.
+What a submission is asked. Each function gets `load`, which imports a module of the submission, and
+a seed (or more), and returns the answers of the submission as tensors and numbers. This file does
+not know what is right: see judges.py.
 
-Most use a model whose loop is a known map, so that a mistake in one exercise costs nothing in another.
+Most functions use a model whose loop is a known map, so that a mistake in one exercise costs
+nothing in another.
 """
 
 import contextlib
@@ -23,10 +25,11 @@ def generator(seed):
 
 def build(looped, seed, kind=None, **settings):
     """A small model with weights drawn from the seed."""
-    config = looped.Config(**{**dict(vocab_size=VOCAB, block_size=T, n_embd=C, n_head=2, loops=4), **settings})
+    sizes = dict(vocab_size=VOCAB, n_embd=C, n_head=2, loops=4)
+    config = looped.Config(**{**sizes, **settings})
     model, draw = (kind or looped.LoopedGPT)(config), generator(seed)
     with torch.no_grad():
-        for p in model.parameters():  # not randn, which differs between machines
+        for p in model.parameters():  # not with randn, which differs between machines
             p.copy_((p.dim() == 1) + 0.8 * (torch.rand(p.shape, generator=draw) - 0.5))
     return model
 
@@ -40,7 +43,7 @@ def state_of(seed):
 
 
 def counts_of(seed):
-    """Loop counts in an order that is not sorted, and that sorting twice does not bring back."""
+    """Loop counts that are not sorted, and that come out in another order if sorted twice."""
     draw = generator(seed)
     while True:
         counts = torch.tensor(COUNTS)[torch.randperm(B, generator=draw)]
@@ -50,7 +53,7 @@ def counts_of(seed):
 
 
 def known(looped):
-    """A model whose loop is a known map of h, e and t, and writes down how it was called."""
+    """A model whose loop is a known map of h, e and t, and counts the rows that it was given."""
 
     class Known(looped.LoopedGPT):
         def __init__(self, config):
@@ -58,7 +61,7 @@ def known(looped):
             self.gain = torch.nn.Parameter(torch.ones(config.n_embd))
             self.rows = self.rows_with_gradient = 0
 
-        def loop(self, h, e, t, where, cache=None):
+        def loop(self, h, e, t, positions):
             self.rows += len(h)
             self.rows_with_gradient += len(h) * torch.is_grad_enabled()
             return torch.tanh(self.gain * h + e + 0.3 * t)
@@ -66,8 +69,16 @@ def known(looped):
     return Known
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # E1
+
+
+@torch.no_grad()
+def forward(load, seed):
+    looped, tokens = load("looped"), tokens_of(seed)
+    model = build(looped, seed, known(looped))
+    model.readout = lambda h: 2 * h - 1  # known, so that a mistake in `readout` costs nothing
+    return {"3 loops": model(tokens, 3), "the loops of the config": model(tokens)}
 
 
 @torch.no_grad()
@@ -83,105 +94,129 @@ def loop(load, seed):
     }
     for name, (t, settings) in cases.items():
         model = build(looped, seed, **settings)
+        model.reembed = lambda h: 2 * h + 1  # known, so that a mistake in `reembed` costs nothing
         e, h = state_of(seed), state_of(seed + 10)
         answers[name] = model.loop(h, e, t, model.positions(h))
     return answers
 
 
 @torch.no_grad()
-def states(load, seed):
-    looped = load("looped")
-    model, tokens, h = build(looped, seed, known(looped)), tokens_of(seed), state_of(seed)
-    yielded = list(islice(model.states(tokens, 3), 50))
-    answers = {"how many of 3 loops": len(yielded), "3 loops": stacked(yielded)}
-    answers["the loops of the config"] = stacked(list(islice(model.states(tokens), 50)))
-    answers["from a given state"] = stacked(list(islice(model.states(tokens, 2, h), 50)))
+def readout(load, seed):
+    looped, answers = load("looped"), {}
+    for name, settings in {"no coda": {}, "a coda": dict(n_coda=2)}.items():
+        model = build(looped, seed, **settings)
+        answers[name] = model.readout(state_of(seed))
     return answers
-
-
-def stacked(states):
-    return torch.stack(states) if states else torch.zeros(0)
 
 
 @torch.no_grad()
-def readout(load, seed):
-    looped, answers = load("looped"), {}
-    mask = torch.rand((B, T), generator=generator(seed + 3)) < 0.4
-    mask[0, 1] = True
-    for name, settings in {"no coda": {}, "a coda": dict(n_coda=2)}.items():
-        model, h = build(looped, seed, **settings), state_of(seed)
-        answers[name] = model.readout(h)
-        answers[f"{name}, where answers are asked"] = model.readout(h, mask)
-    return answers
+def reembed(load, seed):
+    looped = load("looped")
+    model = build(looped, seed, reembed=True)
+    return {"the new state": model.reembed(state_of(seed))}
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # E2
 
 
 @torch.no_grad()
-def counts(load, seed):
+def states(load, seed):
     looped, per_row = load("looped"), counts_of(seed)
-    model, tokens = build(looped, seed, known(looped)), tokens_of(seed)
-    return {
-        "one count for all": model.think(tokens, 4),
-        "a count for each": model.think(tokens, per_row),
-        "a count for each, from a given state": model.think(tokens, per_row, state_of(seed)),
+    model, tokens, h = build(looped, seed, known(looped)), tokens_of(seed), state_of(seed)
+    every = {
+        "3 loops": model.states(tokens, 3),
+        "the loops of the config": model.states(tokens),
+        "from a given state": model.states(tokens, 2, h),
+        "a count for each row": model.states(tokens, per_row),
     }
+    return {name: stacked(each) for name, each in every.items()}
+
+
+def stacked(states):
+    states = list(islice(states, 50))  # they may have no end
+    return torch.stack(states) if states else torch.zeros(0)
 
 
 def gradient(load, seed):
     looped, per_row, answers = load("looped"), counts_of(seed), {}
-    towards = state_of(seed)
     for k in (0, 2):
         model = build(looped, seed, known(looped), backprop_loops=k)
         h = state_of(seed + 20).requires_grad_()
-        (model.think(tokens_of(seed), per_row, h) * towards).sum().backward()
-        parts = {"of the weights of the loop": model.gain, "of the embedding": model.embed.weight, "of the start": h}
-        for name, part in parts.items():
-            answers[f"{name}, backprop_loops={k}"] = torch.zeros(()) if part.grad is None else part.grad
+        *_, last = islice(model.states(tokens_of(seed), per_row, h), 50)
+        for name, part in gradients_of(last, model, h, seed).items():
+            answers[f"{name}, backprop_loops={k}"] = part
     return answers
+
+
+def gradients_of(last, model, start, seed):
+    """The gradients of a number that depends on a last state."""
+    (last * state_of(seed)).sum().backward()
+    parts = {
+        "of the weights of the loop": model.gain.grad,
+        "of the embedding": model.embed.weight.grad,
+        "of the start": start.grad,
+    }
+    return {name: torch.zeros(()) if part is None else part for name, part in parts.items()}
 
 
 def cost(load, seed):
+    """The last state by `think`, its gradients, and the rows that `loop` was given."""
     looped, per_row, answers = load("looped"), counts_of(seed), {}
     for k in (0, 2):
         model = build(looped, seed, known(looped), backprop_loops=k)
-        model.think(tokens_of(seed), per_row)
-        answers[f"rows looped, backprop_loops={k}"] = model.rows
-        answers[f"of these with a gradient, backprop_loops={k}"] = model.rows_with_gradient
+        h = state_of(seed + 20).requires_grad_()
+        last = model.think(tokens_of(seed), per_row, h)
+        found = dict(state=last.detach(), **gradients_of(last, model, h, seed))
+        found["rows looped"] = model.rows
+        found["rows looped with a gradient"] = model.rows_with_gradient
+        for name, part in found.items():
+            answers[f"{name}, backprop_loops={k}"] = part
+    model = build(looped, seed, known(looped))
+    answers["one count for all"] = model.think(tokens_of(seed), 4).detach()
     return answers
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # E3
 
 
-def task(load, seed):
-    """Batches of the submission's task, and what it says of them when asked again."""
-    Task = load("tasks").Task
-    mine = [each for each in vars(load("my_task")).values() if isinstance(each, type) and issubclass(each, Task)]
-    mine = [each for each in mine if each.__module__ == "my_task"]
+def only_task(load):
+    """The subclass of Task that my_task.py defines."""
+    Task, module = load("tasks").Task, load("my_task")
+    mine = []
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == "my_task":
+            mine.append(value)
     if len(mine) != 1:
         raise ValueError(f"my_task.py has {len(mine)} subclasses of Task; it needs one")
-    task, most = mine[0](seed=seed), 0
+    return mine[0]
+
+
+def task(load, seed):
+    """Batches of the submission's task, and what the task says of them when it is asked again."""
+    task = only_task(load)(seed=seed)
     most = task.max_difficulty
-    asked = {name: difficulty for name, difficulty in dict(easy=1, middle=(most + 1) // 2, hardest=most).items()}
+    asked = dict(easy=1, middle=(most + 1) // 2, hardest=most)
     if task.grows:
         asked["beyond"] = int(min(task.hardest, most + max(1, most // 2)))
     found = dict(max_difficulty=most, vocab_size=task.vocab_size, batches={}, splits={})
+    backwards = torch.arange(199, -1, -1)
     for name, difficulty in asked.items():
-        draw = generator(seed)
+        wanted = torch.full((200,), difficulty)
         torch.manual_seed(1)
-        tokens = task.question(draw, torch.full((200,), difficulty))
-        torch.manual_seed(2)  # what comes from the global random numbers is now another
-        again = task.question(generator(seed), torch.full((200,), difficulty))
-        other = torch.arange(199, -1, -1)
+        tokens = task.question(generator(seed), wanted)
+        torch.manual_seed(2)  # if a question depends on global random numbers, it changes now
+        again = task.question(generator(seed), wanted)
         found["batches"][name] = dict(
-            difficulty=difficulty, tokens=tokens, again=again, measured=task.measure(tokens),
-            targets=task.answer(tokens), targets_again=task.answer(tokens),
-            backwards=task.answer(tokens[other])[other],
-        )  # fmt: skip
+            difficulty=difficulty,
+            tokens=tokens,
+            again=again,
+            measured=task.measure(tokens),
+            targets=task.answer(tokens),
+            targets_again=task.answer(tokens),
+            backwards=task.answer(tokens[backwards])[backwards],
+        )
     for split in ("train", "val", "test"):
         found["splits"][split] = task.batch(split, 0, 300, most).tokens
     batch = task.batch("train", 1, 1000, most)
@@ -189,45 +224,56 @@ def task(load, seed):
     return found
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # E4: the recipe is read in one process, and trained in another
 
 
 def recipe(load, hops):
     """As JSON: the flags, and how many loops each number of hops is to get at test."""
     submitted = load("recipe")
-    flags = {str(name): getattr(value, "item", lambda value=value: value)() for name, value in submitted.FLAGS.items()}
-    return json.dumps(dict(flags=flags, loops=[int(submitted.loops_for(each)) for each in range(1, hops + 1)]))
+    flags = {}
+    for name, value in submitted.FLAGS.items():
+        flags[str(name)] = value.item() if hasattr(value, "item") else value
+    loops = [int(submitted.loops_for(each)) for each in range(1, hops + 1)]
+    return json.dumps(dict(flags=flags, loops=loops))
 
 
 def train_recipe(load, flags, salt, most_loops, keep=False):
-    """Train multi-hop with these flags; accuracy (hops, loops) on test, of 1 to twice the trained hops."""
-    words = [f"--salt={salt}", "--threads=1", "--device=cpu", "--out=run", "--overwrite", "--eval_every=100000"]
+    """Train multi-hop with these flags; accuracy (hops, loops) on test, to twice the hops."""
+    words = [f"--salt={salt}", "--threads=1", "--device=cpu", "--out=run", "--overwrite"]
+    words += ["--eval_every=100000"]
     for name, value in flags.items():
-        words.append(f"--{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"--{name}={value}")
-    train, accuracy_by_loop = load("train"), load("analyses.depth").accuracy_by_loop
+        word = f"--{name}={value}"
+        if isinstance(value, bool):
+            word = f"--{name}" if value else f"--no-{name}"
+        words.append(word)
+    train, accuracy_by_loop = load("train"), load("analyze").accuracy_by_loop
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
-            load("runs").run_main(lambda: train.main(words))
+            load("support.processes").run_main(lambda: train.main(words))
         except SystemExit:
             raise ValueError(said.getvalue().strip().splitlines()[-1]) from None
     model, task, _ = train.load_model("run")
-    hops = range(1, 2 * task.hops + 1)
-    accuracy = [accuracy_by_loop(model, task, "test", each, most_loops, 200)[0] for each in hops]
+    accuracy = []
+    for hops in range(1, 2 * task.hops + 1):
+        accuracy.append(accuracy_by_loop(model, task, "test", hops, most_loops, 200))
     answer = dict(accuracy=torch.tensor(accuracy))
     if keep:
         answer["given"] = given_of(model, task, most_loops)
     return answer
 
 
-# -----------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # E5
 
 
 @torch.no_grad()
 def given_of(model, task, most_loops):
-    """Questions to a trained model, (N, T), 30 of each number of hops; its states; is it right after each loop?"""
+    """
+    What E5 looks at: questions to a trained model (N, T), 30 of each number of hops, the states of
+    the model, and whether it is right after each loop.
+    """
     batches = [task.batch("test", 1, 30, hops) for hops in range(1, 2 * task.hops + 1)]
     width = max(batch.tokens.shape[1] for batch in batches)
 
@@ -238,10 +284,15 @@ def given_of(model, task, most_loops):
     targets = torch.cat([wide(batch.targets, IGNORE) for batch in batches])
     states = list(model.states(tokens, most_loops))
     predicted = torch.stack([model.readout(h).argmax(-1) for h in states[1:]])
-    right = ((predicted == targets) | (targets == IGNORE)).all(2)  # (loops, N)
     settings = {name: value for name, value in vars(model.config).items() if name != "coordinates"}
-    given = dict(settings=settings, weights=dict(model.state_dict()), states=torch.stack(states))
-    return given | dict(answer_mask=targets != IGNORE, right=right, hops=task.measure(tokens))
+    return dict(
+        settings=settings,
+        weights=dict(model.state_dict()),
+        states=torch.stack(states),
+        answer_mask=targets != IGNORE,
+        right=((predicted == targets) | (targets == IGNORE)).all(2),  # (loops, N)
+        hops=task.measure(tokens),
+    )
 
 
 @torch.no_grad()
@@ -251,34 +302,36 @@ def rule(load, given_file):
     given = torch.load(given_file, weights_only=True)
     model = looped.LoopedGPT(looped.Config(**given["settings"]))
     model.load_state_dict(given["weights"])
-    model.readout = lambda h, *_: model.head(h)  # there is no coda; a mistake in E1 costs nothing here
+    model.readout = model.head  # there is no coda; so a mistake in E1 costs nothing here
     states, mask = given["states"], given["answer_mask"]
-    last, under = torch.full((len(mask),), torch.inf), []
+    last, below = torch.full((len(mask),), torch.inf), []
     for before, h in zip(states[:-1], states[1:]):
         last = submitted.rule(model, before, h, mask, last)
         if not torch.is_tensor(last) or last.shape != (len(mask),):
-            found = f"a tensor {tuple(last.shape)}" if torch.is_tensor(last) else type(last).__name__
+            found = type(last).__name__
+            if torch.is_tensor(last):
+                found = f"a tensor {tuple(last.shape)}"
             raise ValueError(f"rule returned {found}, not a number for each sequence, (B,)")
-        under.append(last < submitted.THRESHOLD)
-    under[-1] = torch.ones_like(under[-1])
-    return dict(loops=torch.stack(under).int().argmax(0) + 1)
+        below.append(last < submitted.THRESHOLD)
+    below[-1] = torch.ones_like(below[-1])  # after the last loop every question stops
+    return dict(loops=torch.stack(below).int().argmax(0) + 1)
 
 
 @torch.no_grad()
 def solve(load, seed):
-    """Rows that come to rest at different times, one never, under rules that are told."""
+    """Rows that come to rest at different times, one of them never, under rules of the grader."""
     looped, answers = load("looped"), {}
 
     class Resting(looped.LoopedGPT):
-        def loop(self, h, e, t, where, cache=None):
+        def loop(self, h, e, t, positions):
             return e + (h - e) * e[:, :1, :1].sigmoid() ** 4
 
-        def begin(self, tokens, cache=None):
+        def begin(self, tokens):
             rest = state_of(seed + 30)
             rest[:, 0, 0] = torch.tensor((-1.0, 3.0, 9.0, 0.5, 1.5))
             return rest + torch.linspace(0.3, 2, T)[:, None], rest, None
 
-        def readout(self, h, *_):
+        def readout(self, h):
             return h
 
     def moved(model, before, h, answer_mask, last):
@@ -290,12 +343,15 @@ def solve(load, seed):
     def moved_twice_little(model, before, h, answer_mask, last):
         return moved(model, before, h, answer_mask, last) + 0.5 * last.clamp(max=1)
 
-    rules = dict(moved=(moved, 0.02), where_asked=(moved_where_asked, 0.02), added_up=(moved_twice_little, 0.1))
     model = build(looped, seed, Resting)
-    model.exit_rules = rules
+    model.exit_rules = {
+        "moved": (moved, 0.02),
+        "where_asked": (moved_where_asked, 0.02),
+        "added_up": (moved_twice_little, 0.1),
+    }
     mask = torch.zeros(B, T, dtype=torch.bool)
     mask[torch.arange(B), torch.arange(B)] = True  # another position in each row
-    for name in rules:
+    for name in model.exit_rules:
         state, loops = model.solve(tokens_of(seed), rule=name, max_loops=20, answer_mask=mask)
         answers[f"{name}: loops used"] = loops
         answers[f"{name}: read from"] = state

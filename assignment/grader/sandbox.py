@@ -1,8 +1,8 @@
 """
 One check of a submission, in a process and a folder of its own.
 
-What runs there is told what is asked, not what is right: the answers go back to this process, which compares. Whatever
-the submission does, one line about it comes back.
+The process knows what is asked, but not what is right: it sends the answers back to this process,
+which compares them. Whatever the submission does, one line about it comes back.
 """
 
 import json
@@ -30,7 +30,10 @@ def write(files, folder):
 
 
 def run(files, probe, payload, seconds):
-    """(what the probe answered or None, a complaint or ""): `files` are those of the submission and of the grader."""
+    """
+    (the answer of the probe or None, a complaint or ""). `files` are those of the submission and of
+    the grader.
+    """
     with tempfile.TemporaryDirectory(prefix="check-") as top:
         folder, out = Path(top, "submission"), Path(top, "out")
         write(files, folder)
@@ -43,9 +46,14 @@ def run(files, probe, payload, seconds):
         with open(Path(top, "printed"), "wb") as printed:
             process = subprocess.Popen(
                 [sys.executable, "-u", str(folder / "grader" / "child.py"), probe, str(out)],
-                cwd=folder, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.STDOUT,
-                env=environment(folder), start_new_session=True, **user,
-            )  # fmt: skip
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                env=environment(folder),
+                start_new_session=True,
+                **user,
+            )
         try:
             with suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(payload).encode())
@@ -53,13 +61,15 @@ def run(files, probe, payload, seconds):
             complaint = watch(process, out, Path(top, "printed"), seconds, began)
         finally:
             end(process)
-        if changed := [name for name, content in files.items() if is_ours(name) and differs(folder / name, content)]:
-            return None, f"the submission changed {changed[0]} while it ran: the grader's files are not yours to edit"
+        for name, content in files.items():
+            if is_ours(name) and differs(folder / name, content):
+                found = f"the submission changed {name} while it ran"
+                return None, f"{found}: the grader's files are not yours to edit"
         return (None, complaint) if complaint else read(out, process.returncode)
 
 
 def watch(process, out, printed, seconds, began):
-    """Wait for the end; a complaint if it is not a good one."""
+    """Wait for the end of the process; a complaint if it is no good end."""
     while process.poll() is None:
         time.sleep(0.05)
         ready = out / "ready"
@@ -75,18 +85,20 @@ def watch(process, out, printed, seconds, began):
 
 def read(out, code):
     """The answer that child.py left."""
-    from checks import load_tensors
+    from support.files import load_tensors
 
     path = out / "answer.pt"
     if not path.exists():
-        how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended the program with code {code}"
+        how = f"ended the program with code {code}"
+        if code < 0:
+            how = f"was killed by signal {-code} (out of memory?)"
         return None, f"{how} before it had answered: a submission returns, it does not exit"
     if path.stat().st_size > ANSWER:
         return None, "answered with more than 100 MB"
     try:
         answer = load_tensors(path)
         complaint, kind = answer.get("complaint", ""), answer.get("kind", "")
-    except Exception as error:  # it may be anything by now
+    except Exception as error:  # the file can hold anything
         return None, f"left an answer that cannot be read ({type(error).__name__})"
     if kind == "unwritten":
         return None, f"not written yet ({complaint})"
@@ -102,7 +114,7 @@ def differs(path, content):
 
 
 def end(process):
-    """The process and what it has started."""
+    """End the process and the processes that it has started."""
     with suppress(ProcessLookupError, PermissionError):
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
@@ -112,15 +124,23 @@ def end(process):
 
 
 def environment(folder):
-    """Nothing of this process's own, which may know things."""
+    """An environment without the variables of this process, which may hold secrets."""
     keep = ("PATH", "LANG", "SYSTEMROOT", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     kept = {name: os.environ[name] for name in keep if name in os.environ}
-    return kept | dict(HOME=str(folder), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1", MPLCONFIGDIR=str(folder))
+    return kept | dict(
+        HOME=str(folder),
+        MPLCONFIGDIR=str(folder),
+        OMP_NUM_THREADS="1",
+        PYTHONDONTWRITEBYTECODE="1",
+    )
 
 
 @cache
 def other_user():
-    """Root lends its rights to no submission, if another user can run this Python; else {}."""
+    """
+    For root: the user "nobody", as arguments for Popen, so that no submission gets root's rights.
+    {} for any other user, and if "nobody" cannot run this Python.
+    """
     if os.name != "posix" or os.geteuid() != 0:
         return {}
     import pwd
@@ -128,7 +148,8 @@ def other_user():
     with suppress(KeyError, OSError, subprocess.SubprocessError):
         nobody = pwd.getpwnam("nobody")
         user = dict(user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
-        subprocess.run([sys.executable, "-c", "import torch"], check=True, capture_output=True, cwd="/", **user)
+        command = [sys.executable, "-c", "import torch"]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **user)
         return user
     return {}
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Once, when the image is made: Python and the packages. The CPU build of PyTorch is much smaller.
+# Runs once, when the image is made: installs Python and the packages. The CPU build of PyTorch is
+# much smaller than the usual one.
 set -euo pipefail
 apt-get update && apt-get install -y python3 python3-venv
 python3 -m venv /opt/course

@@ -1,4 +1,7 @@
-"""E4: a loop goes on if attention sees the neighbour alone, and if each loop ends with something like a token."""
+"""
+E4: a loop goes on beyond its training if attention sees the neighbour alone, and if each loop ends
+with something like a token.
+"""
 
 FLAGS = dict(position="window", reach=2, reembed=True, lr=4e-3, weight_decay=0.1)
 

@@ -1,5 +1,5 @@
 """
-E3: a task of your own. Then train it, and draw its heat map:
+E3: a task of your own. Train it, then draw its heat map:
 
     python train.py --task my_task.py --steps 1000
     python analyze.py depth runs/my_task
@@ -16,17 +16,20 @@ from tasks import IGNORE, Task  # noqa: F401
 class MyTask(Task):
     """What is asked, and one question with its answer as a string."""
 
-    steps: int = 6  # the most steps in training
+    length: int = 6  # the most steps in training; each field is a flag of train.py
 
     def __post_init__(self):
-        self.max_difficulty = self.steps
-        self.vocab_size = self.block_size = self.steps + 1  # different tokens; tokens of the longest question
+        self.max_difficulty = self.length
+        self.vocab_size = 10  # how many different tokens there are
 
     def question(self, generator, difficulty):
-        raise NotImplementedError("E3: draw questions (B, T), of each difficulty (B,), also above max_difficulty")
+        """Tokens (B, T): one question for each difficulty (B,), also above max_difficulty."""
+        raise NotImplementedError("E3: draw questions with the generator")
 
     def answer(self, tokens):
-        raise NotImplementedError("E3: compute the targets (B, T) from the tokens alone, IGNORE where none is asked")
+        """The targets (B, T), from the tokens (B, T) alone; IGNORE where nothing is asked."""
+        raise NotImplementedError("E3: compute the targets")
 
     def measure(self, tokens):
-        raise NotImplementedError("E3: read the difficulty (B,) off the tokens")
+        """The difficulty (B,), from the tokens (B, T) alone."""
+        raise NotImplementedError("E3: read the difficulty off the tokens")

@@ -1,10 +1,11 @@
 """
-E4: settings that train a model which goes on beyond its training.
+E4: settings with which a trained model goes on beyond its training.
 
-FLAGS are settings of train.py (`python train.py --task multihop --help`), on top of those that table.START in
-grader/table.py names; table.MOST has the budget, table.FREE what else is free. Try them yourself before you grade:
+FLAGS are settings of train.py (`python train.py --task multihop --help`). They come on top of those
+that table.START in grader/table.py names; table.MOST has the budget, and table.FREE names the other
+settings that you may choose. Try your settings yourself before you grade them:
 
-    python train.py --task multihop --hops 3 --entities 8 --relations 3 --n_embd 32 --n_head 2 --steps 400 --lr 0.002
+    python train.py --hops 3 --entities 8 --relations 3 --n_embd 32 --n_head 2 --steps 400
     python analyze.py depth runs/multihop --factor 2 --loops 24
 """
 

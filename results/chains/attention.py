@@ -15,7 +15,7 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
-from figures import WIDTH, plt  # noqa: E402 (after the path is set)
+from support.figures import WIDTH, plt  # noqa: E402 (after the path is set)
 from train import load_model  # noqa: E402
 
 EDGES, LOOPS = 12, 24

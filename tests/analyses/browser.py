@@ -1,6 +1,7 @@
 """
-A headless Chromium for the tests, over its own pipe: what Playwright and Puppeteer speak, in a page of Python. There is
-no package to install, no driver whose version must fit the browser's, and no port that another test could take.
+A headless Chromium for the tests, over its own pipe: what Playwright and Puppeteer speak, in a page
+of Python. There is no package to install, no driver whose version must fit the browser's, and no
+port that another test could take.
 """
 
 import base64
@@ -11,9 +12,11 @@ import subprocess
 import tempfile
 import time
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars --no-first-run".split()
-FLAGS += "--disable-extensions --disable-background-networking --remote-debugging-pipe".split()
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage".split()
+FLAGS += "--hide-scrollbars --no-first-run --disable-extensions".split()
+FLAGS += "--disable-background-networking --remote-debugging-pipe".split()
 
 
 class Browser:
@@ -44,7 +47,10 @@ class Browser:
 
     @classmethod
     def start(cls, tries=3):
-        """A browser; on a machine short of time or memory Chromium may end while it starts, so it gets more tries."""
+        """
+        A browser. On a machine that is short of time or memory Chromium may end while it starts, so
+        it gets more tries.
+        """
         for left in reversed(range(tries)):
             try:
                 return cls()
@@ -86,12 +92,16 @@ class Browser:
 
     def notice(self, event, said):
         if event == "Runtime.exceptionThrown":
-            self.problems.append(said["exceptionDetails"]["exception"].get("description", str(said)))
+            self.problems.append(
+                said["exceptionDetails"]["exception"].get("description", str(said))
+            )
         if event == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning", "assert"):
             self.problems.append(str(said["args"]))
         if event == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
             self.problems.append(said["entry"]["text"])
-        if event == "Network.requestWillBeSent" and not said["request"]["url"].startswith(("file:", "data:", "about:")):
+        if event == "Network.requestWillBeSent" and not said["request"]["url"].startswith(
+            ("file:", "data:", "about:")
+        ):
             self.problems.append(f"asked the network for {said['request']['url']}")
 
     # ---- what a person does
@@ -105,7 +115,9 @@ class Browser:
 
     def run(self, expression):
         """The value of an expression of JavaScript."""
-        told = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        told = self.ask(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         if "exceptionDetails" in told:
             raise RuntimeError(told["exceptionDetails"]["exception"].get("description", str(told)))
         return told["result"].get("value")
@@ -119,10 +131,10 @@ class Browser:
     def place(self, selector):
         """The middle of an element, brought into view."""
         find = f"document.querySelector({json.dumps(selector)})"
-        box = "const box = element.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]"
-        x, y, width, height = self.run(
-            f"(() => {{ const element = {find}; element.scrollIntoView({{block: 'center'}}); {box} }})()"
-        )
+        program = f"const element = {find}; element.scrollIntoView({{block: 'center'}}); "
+        program += "const box = element.getBoundingClientRect(); "
+        program += "return [box.x, box.y, box.width, box.height];"
+        x, y, width, height = self.run(f"(() => {{ {program} }})()")
         return x + width / 2, y + height / 2, width
 
     def click(self, selector):
@@ -143,20 +155,47 @@ class Browser:
 
     def press(self, key, times=1):
         for kind in ("keyDown", "keyUp") * times:
-            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
+            self.ask(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=KEYS[key],
+            )
 
     def drag(self, selector, share, release=True):
         """Drag the handle of a slider to a share of its width, by mouse."""
         x, y, width = self.place(selector)
         left = x - width / 2
-        self.ask("Input.dispatchMouseEvent", type="mousePressed", x=left + 5, y=y, button="left", clickCount=1)
+        self.ask(
+            "Input.dispatchMouseEvent",
+            type="mousePressed",
+            x=left + 5,
+            y=y,
+            button="left",
+            clickCount=1,
+        )
         for step in (0.25, 0.5, 0.75, 1):
-            self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=left + step * share * width, y=y, button="left")
+            self.ask(
+                "Input.dispatchMouseEvent",
+                type="mouseMoved",
+                x=left + step * share * width,
+                y=y,
+                button="left",
+            )
         if release:
-            self.ask("Input.dispatchMouseEvent", type="mouseReleased", x=left + share * width, y=y, button="left")
+            self.ask(
+                "Input.dispatchMouseEvent",
+                type="mouseReleased",
+                x=left + share * width,
+                y=y,
+                button="left",
+            )
 
     def picture(self, path, whole=True):
-        data = self.ask("Page.captureScreenshot", captureBeyondViewport=whole, **self.clip(whole))["data"]
+        data = self.ask("Page.captureScreenshot", captureBeyondViewport=whole, **self.clip(whole))[
+            "data"
+        ]
         path.write_bytes(base64.b64decode(data))
 
     def clip(self, whole):
@@ -166,4 +205,12 @@ class Browser:
         return dict(clip=dict(x=0, y=0, width=size["width"], height=size["height"], scale=1))
 
 
-KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "ArrowDown": 40, "ArrowUp": 38, "Home": 36, "End": 35, "Tab": 9}
+KEYS = {
+    "ArrowRight": 39,
+    "ArrowLeft": 37,
+    "ArrowDown": 40,
+    "ArrowUp": 38,
+    "Home": 36,
+    "End": 35,
+    "Tab": 9,
+}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import compare, depth
-from figures import spread
+import analyze
+from analyses import compare, depth_more
+from support.figures import spread
 from train import load_model
 
 
@@ -15,7 +16,9 @@ def test_depth_writes_the_promised_keys_and_true_numbers(runs, run, capsys):
     run("depth", runs / "hops", "--loops", 9, "--examples", 40, "--factor", 2)
     numbers = json.loads((runs / "hops/depth.json").read_text())
     assert numbers["difficulty"] == [1, 2, 3, 4] and numbers["loops"] == list(range(1, 10))
-    assert numbers["trained_difficulty"] == 2 and numbers["trained_loops"] == dict(mean=4.0, largest=6)
+    assert numbers["trained_difficulty"] == 2 and numbers["trained_loops"] == dict(
+        mean=4.0, largest=6
+    )
     assert numbers["examples"] == 40 and numbers["seeds"] == [0] and len(numbers["control"]) == 4
     model, task, _ = load_model(runs / "hops")
     control, _, _ = load_model(runs / "hops/control")
@@ -28,12 +31,22 @@ def test_depth_writes_the_promised_keys_and_true_numbers(runs, run, capsys):
     found = numbers["by_run"][0]
     for i, best in enumerate(found["best_loops"]):
         val = task.batch("val", 0, 40, i + 1)
-        scores = [task.check(val, model(val.tokens, n).argmax(-1)).float().mean().item() for n in range(1, 10)]
+        scores = [
+            task.check(val, model(val.tokens, n).argmax(-1)).float().mean().item()
+            for n in range(1, 10)
+        ]
         assert best == scores.index(max(scores)) + 1
-        assert numbers["accuracy_at_best_loops"][i] == pytest.approx(numbers["accuracy"][i][best - 1])
+        assert numbers["accuracy_at_best_loops"][i] == pytest.approx(
+            numbers["accuracy"][i][best - 1]
+        )
         assert numbers["accuracy_at_trained_loops"][i] == numbers["accuracy"][i][6 - 1]
     mixture = task.batch("test", 0, 40)
-    right = task.check(mixture, model(mixture.tokens, found["mixture"]["best_loops"]).argmax(-1)).float().mean().item()
+    right = (
+        task.check(mixture, model(mixture.tokens, found["mixture"]["best_loops"]).argmax(-1))
+        .float()
+        .mean()
+        .item()
+    )
     assert found["mixture"]["accuracy"] == pytest.approx(right)
     for name in ("depth", "depth_curves"):
         assert (runs / f"hops/{name}.png").stat().st_size > 10_000
@@ -44,10 +57,15 @@ def test_depth_takes_the_median_of_the_seeds(runs, run, capsys):
     run("depth", runs / "hops", runs / "other", "--loops", 8, "--examples", 20)
     numbers = json.loads((runs / "hops/depth.json").read_text())
     one, two = (torch.tensor(found["accuracy"]) for found in numbers["by_run"])
-    assert numbers["seeds"] == [0, 1] and torch.allclose(torch.tensor(numbers["accuracy"]), (one + two) / 2)
+    assert numbers["seeds"] == [0, 1] and torch.allclose(
+        torch.tensor(numbers["accuracy"]), (one + two) / 2
+    )
     low, high = sorted(found["accuracy_at_best_loops"][0] for found in numbers["by_run"])
     assert f"{(low + high) / 2:.3f} [{low:.3f}, {high:.3f}]" in capsys.readouterr().out
-    assert depth.between([0.1, 0.9, 0.2]) == "0.200 [0.100, 0.900]" and depth.between([0.5]) == "0.500"
+    assert (
+        depth_more.between([0.1, 0.9, 0.2]) == "0.200 [0.100, 0.900]"
+        and depth_more.between([0.5]) == "0.500"
+    )
 
 
 def test_depth_measures_the_margin_and_the_loops_needed(runs, run):
@@ -58,11 +76,13 @@ def test_depth_measures_the_margin_and_the_loops_needed(runs, run):
     margins = []
     for logits, targets in zip(model(batch.tokens, 5).tolist(), batch.targets.tolist()):
         place, target = next((i, t) for i, t in enumerate(targets) if t != -100)
-        margins.append(logits[place][target] - max(x for i, x in enumerate(logits[place]) if i != target))
+        margins.append(
+            logits[place][target] - max(x for i, x in enumerate(logits[place]) if i != target)
+        )
     assert numbers["margin"][1][4] == pytest.approx(sum(margins) / 30, abs=1e-4)
     needed = numbers["by_run"][0]["loops_needed"]
     for difficulty, loops in zip(numbers["difficulty"], needed):
-        val, _ = depth.accuracy_by_loop(model, task, "val", difficulty, 8, 30)
+        val = analyze.accuracy_by_loop(model, task, "val", difficulty, 8, 30)
         assert loops == min((t for t in range(1, 9) if val[t - 1] >= 0.9), default=None)
 
 
@@ -75,44 +95,80 @@ def test_depth_of_every_kind_of_run(runs, run, name):
 
 
 def test_the_title_says_what_is_solved():
-    numbers = dict(task="multihop", unit="hops", trained_difficulty=2, trained_loops=dict(largest=6), seeds=[0, 1])
-    numbers.update(difficulty=[1, 2, 4, 8], difficulty_names=["1 hop", "2 hops", "4 hops", "8 hops"], examples=500)
-    numbers.update(accuracy_at_trained_loops=[1, 0.9, 0.2, 0.95], accuracy_at_best_loops=[1, 1, 0.9, 0.5])
-    title = depth.title_of(numbers).replace("\n", " ")
-    assert "solves 2 with 6 loops, as in training, 4 with the best loop count (2 seeds, 500" in title
+    numbers = dict(
+        task="multihop",
+        unit="hops",
+        trained_difficulty=2,
+        trained_loops=dict(largest=6),
+        seeds=[0, 1],
+    )
+    numbers.update(
+        difficulty=[1, 2, 4, 8],
+        difficulty_names=["1 hop", "2 hops", "4 hops", "8 hops"],
+        examples=500,
+    )
+    numbers.update(
+        accuracy_at_trained_loops=[1, 0.9, 0.2, 0.95], accuracy_at_best_loops=[1, 1, 0.9, 0.5]
+    )
+    title = depth_more.title_of(numbers).replace("\n", " ")
+    assert (
+        "solves 2 with 6 loops, as in training, 4 with the best loop count (2 seeds, 500" in title
+    )
     numbers["accuracy_at_best_loops"] = numbers["accuracy_at_trained_loops"]
-    assert "solves 2 with 6 loops, as in training, and no more" in depth.title_of(numbers).replace("\n", " ")
+    assert "solves 2 with 6 loops, as in training, and no more" in depth_more.title_of(
+        numbers
+    ).replace("\n", " ")
     numbers["accuracy_at_trained_loops"] = [1, 1, 1, 1]
-    assert "solves 8, the hardest asked" in depth.title_of(numbers)
+    assert "solves 8, the hardest asked" in depth_more.title_of(numbers)
     numbers["accuracy_at_trained_loops"] = [1, 0.9, 0.2, 0.2]
     numbers["accuracy_at_best_loops"] = [1, 1, 1, 1]
-    assert "8, the hardest asked, with the best" in depth.title_of(numbers)
-    assert depth.hardest_solved(numbers, [0.5, 1, 1, 1]) == "none"
-    assert depth.title_of(numbers).startswith("multihop, trained up to 2 hops: ")
-    assert depth.title_of(numbers | dict(trained_difficulty=3)).startswith("multihop, trained up to 3 hops: ")
-    boards = dict(difficulty=[7, 32], difficulty_names=["7 rounds of singles", "search"], trained_difficulty=32)
-    assert "trained up to search: " in depth.title_of(numbers | boards | dict(accuracy_at_best_loops=[1, 0]))
+    assert "8, the hardest asked, with the best" in depth_more.title_of(numbers)
+    assert depth_more.hardest_solved(numbers, [0.5, 1, 1, 1]) == "none"
+    assert depth_more.title_of(numbers).startswith("multihop, trained up to 2 hops: ")
+    assert depth_more.title_of(numbers | dict(trained_difficulty=3)).startswith(
+        "multihop, trained up to 3 hops: "
+    )
+    boards = dict(
+        difficulty=[7, 32],
+        difficulty_names=["7 rounds of singles", "search"],
+        trained_difficulty=32,
+    )
+    assert "trained up to search: " in depth_more.title_of(
+        numbers | boards | dict(accuracy_at_best_loops=[1, 0])
+    )
 
 
 def test_fits_find_the_curves_that_were_drawn():
     x = np.array([1, 2, 4, 8, 16])
-    a, b, r2 = depth.fit_line(x, 3 + 0.5 * x)
-    assert (a, b, r2) == pytest.approx((3, 0.5, 1)) and depth.fit_line(np.log2(x), 3 + 0.5 * x)[2] < 0.9
+    a, b, r2 = depth_more.fit_line(x, 3 + 0.5 * x)
+    assert (a, b, r2) == pytest.approx((3, 0.5, 1)) and depth_more.fit_line(
+        np.log2(x), 3 + 0.5 * x
+    )[2] < 0.9
     L = np.arange(1, 31)
-    fit = depth.fit_exponential(0.07 + 0.8 * np.exp(-0.3 * L))
-    assert fit["e_inf"] == pytest.approx(0.07, abs=2e-3) and fit["k"] == pytest.approx(0.3, rel=0.03)
-    assert fit["residual"] < 2e-3 < depth.fit_exponential(L % 2)["residual"]
+    fit = depth_more.fit_exponential(0.07 + 0.8 * np.exp(-0.3 * L))
+    assert fit["e_inf"] == pytest.approx(0.07, abs=2e-3) and fit["k"] == pytest.approx(
+        0.3, rel=0.03
+    )
+    assert fit["residual"] < 2e-3 < depth_more.fit_exponential(L % 2)["residual"]
     stairs = np.maximum(0.02, 1.05 - 0.15 * L)
-    ramp = depth.fit_ramp(stairs)
-    assert (ramp["e_inf"], ramp["a"], ramp["b"]) == pytest.approx((0.02, 1.05, 0.15)) and ramp["residual"] < 1e-9
-    assert depth.fit_exponential(stairs)["residual"] > 0.02 < depth.fit_ramp(np.exp(-0.2 * L))["residual"]
+    ramp = depth_more.fit_ramp(stairs)
+    assert (ramp["e_inf"], ramp["a"], ramp["b"]) == pytest.approx((0.02, 1.05, 0.15)) and ramp[
+        "residual"
+    ] < 1e-9
+    assert (
+        depth_more.fit_exponential(stairs)["residual"]
+        > 0.02
+        < depth_more.fit_ramp(np.exp(-0.2 * L))["residual"]
+    )
 
 
 def test_names_at_the_ends_of_curves_do_not_touch():
     assert spread([0.1, 0.5, 0.9], 0.1) == pytest.approx([0.1, 0.5, 0.9])
     assert spread([0.3, 0.3, 0.9], 0.1) == pytest.approx([0.25, 0.35, 0.9])
     heights = spread(sorted([0.5, 0.52, 0.58, 0.59, 0.1, 0.11]), 0.1)
-    assert min(np.diff(heights)) == pytest.approx(0.1) and np.mean(heights[2:]) == pytest.approx(0.5475)
+    assert min(np.diff(heights)) == pytest.approx(0.1) and np.mean(heights[2:]) == pytest.approx(
+        0.5475
+    )
 
 
 # ---- compare
@@ -142,14 +198,26 @@ def found_by_depth():
 
 def test_compare_takes_the_median_and_the_range_of_the_seeds():
     numbers = compare.gather(dict(a=found_by_depth()))
-    assert [numbers[key]["a"] for key in ("median", "lowest", "highest")] == [[0.2, 0.5], [0.1, 0.5], [0.9, 0.5]]
+    assert [numbers[key]["a"] for key in ("median", "lowest", "highest")] == [
+        [0.2, 0.5],
+        [0.1, 0.5],
+        [0.9, 0.5],
+    ]
     assert compare.difficulties_at(numbers, []) == [2]
 
 
 def test_the_title_of_compare_says_who_solves_it():
-    numbers = dict(difficulty=[1, 2], unit="u", trained_difficulty=1, task="t", seeds=dict(a=[0, 1], b=[0], c=[0]))
+    numbers = dict(
+        difficulty=[1, 2],
+        unit="u",
+        trained_difficulty=1,
+        task="t",
+        seeds=dict(a=[0, 1], b=[0], c=[0]),
+    )
     numbers["median"] = dict(a=[1, 0.95], b=[1, 0.3], c=[1, 0.92])
-    assert compare.title_of(numbers, 1).startswith("2 u are solved (0.9 right) by 2 of 3; next is b with 0.30\n")
+    assert compare.title_of(numbers, 1).startswith(
+        "2 u are solved (0.9 right) by 2 of 3; next is b with 0.30\n"
+    )
     assert "solved (0.9 right) by 3 of 3\n" in compare.title_of(numbers, 0)
     numbers["median"] = dict(a=[1, 0.1], b=[1, 0.3], c=[1, 0.2])
     assert compare.title_of(numbers, 1).startswith("right at 2 u: b 0.30, c 0.20\n")
@@ -170,7 +238,9 @@ def test_the_title_of_compare_says_who_solves_it():
 def test_compare_refuses_what_cannot_be_compared(run, capsys, monkeypatch, tmp_path, argv, words):
     for name, top in dict(a=1, b=1, harder=2).items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "depth.json").write_text(json.dumps({**found_by_depth(), "trained_difficulty": top}))
+        (tmp_path / name / "depth.json").write_text(
+            json.dumps({**found_by_depth(), "trained_difficulty": top})
+        )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         run("compare", *argv)

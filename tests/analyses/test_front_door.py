@@ -1,5 +1,6 @@
 """analyze.py: the table, the flags of each analysis, and one line for what cannot work."""
 
+import argparse
 import importlib
 import shutil
 import subprocess
@@ -7,23 +8,34 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import refused
 
 import analyze
-from analyses.common import parse
+import train
+from analyses.common import kind_of, parse
 
 ROOT = Path(analyze.__file__).parent
+ANALYSES = list(analyze.HERE | analyze.OTHERS)
 
 
 @pytest.mark.parametrize("argv", ([], ["--help"], ["-h"]))
 def test_the_table_has_a_line_for_each_analysis(argv, capsys):
     analyze.main(argv)
     lines = capsys.readouterr().out.splitlines()
-    for name in analyze.ANALYSES:
-        described = importlib.import_module(f"analyses.{name}").__doc__.strip().splitlines()[0]
-        assert f"    {name:<12}{described}" in lines and len(described) <= 120 - 16
+    for name in ANALYSES:
+        described = analyze.find_analysis(name).text.splitlines()[0]
+        assert f"    {name:<12}{described}" in lines and len(described) <= 100 - 16
 
 
-@pytest.mark.parametrize("name", analyze.ANALYSES)
+def test_the_table_has_every_file_that_is_an_analysis():
+    files = [path for path in (ROOT / "analyses").glob("*.py") if "\ndef main(" in path.read_text()]
+    assert sorted(path.stem for path in files) == sorted(analyze.OTHERS)
+    for name, line in analyze.OTHERS.items():
+        module = importlib.import_module(f"analyses.{name}")
+        assert module.__doc__.strip().splitlines()[0] == line
+
+
+@pytest.mark.parametrize("name", ANALYSES)
 def test_help_shows_the_flags_of_one_analysis_alone(name, capsys):
     with pytest.raises(SystemExit) as stop:
         analyze.main([name, "--help"])
@@ -32,27 +44,37 @@ def test_help_shows_the_flags_of_one_analysis_alone(name, capsys):
     assert ("--file" in text) == (name == "solve") and ("--group" in text) == (name == "compare")
 
 
-@pytest.mark.parametrize("name", analyze.ANALYSES)
+@pytest.mark.parametrize("name", ANALYSES)
 def test_the_pinned_flags_are_taken_by_every_analysis(name):
     flags = "--loops 3 --examples 20 --factor 2 --device cpu".split()
     for argv in (["a", *flags], [*flags, "a"]):
-        module, args = parse(name, argv)
-        assert args.runs == [Path("a")] and (args.loops, args.examples, args.factor, args.device) == (3, 20, 2, "cpu")
-    assert module.__name__ == f"analyses.{name}"
+        args = parse(analyze.find_analysis(name), argv)
+        assert args.runs == [Path("a")] and args.device == "cpu"
+        assert (args.loops, args.examples, args.factor) == (3, 20, 2)
 
 
 @pytest.mark.parametrize("name", ("stability", "bench"))
 def test_stability_and_bench_need_no_run(name):
-    _, args = parse(name, ["--steps", "7"])
+    args = parse(analyze.find_analysis(name), ["--steps", "7"])
     assert args.runs == [Path("runs", name)] and args.steps == 7
 
 
-@pytest.mark.parametrize("command", (["analyze.py", "think"], ["-m", "analyses.think"]))
-def test_an_analysis_can_be_called_in_two_ways(runs, command):
-    (runs / "digits/think.png").unlink(missing_ok=True)
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        (["analyze.py", "think"], "loop  2"),
+        (["analyze.py", "stages"], "seed 0: looped"),
+        (["-m", "analyses.stages"], "seed 0: looped"),
+    ],
+)
+def test_an_analysis_can_be_called_in_two_ways(runs, command, words):
+    """Where stderr is no terminal, no progress bar stands in it."""
+    picture = runs / f"digits/{command[-1].removeprefix('analyses.')}.png"
+    picture.unlink(missing_ok=True)
     argv = [sys.executable, *command, runs / "digits", "--loops", "2", "--device", "cpu"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "loop  2" in done.stdout and (runs / "digits/think.png").exists()
+    assert done.returncode == 0 and words in done.stdout and picture.exists()
+    assert "it/s" not in done.stderr and "%|" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -107,3 +129,113 @@ def test_a_config_that_is_no_config_is_refused(run, tmp_path, capsys, content):
     with pytest.raises(SystemExit) as stop:
         run("depth", tmp_path)
     assert stop.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+# ---- models of one's own
+
+PLAIN = """
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass
+class PlainConfig:
+    vocab_size: int
+    loops: int = 4
+    width: int = 8  # of the state
+
+
+class Plain(nn.Module):
+    config_class = PlainConfig
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab_size, config.width)
+        self.step = nn.Linear(config.width, config.width)
+        self.head = nn.Linear(config.width, config.vocab_size)
+
+    def forward(self, tokens, loops):
+        h = e = self.embed(tokens)
+        for _ in range(int(torch.as_tensor(loops).max())):
+            h = self.step(h + e).tanh()
+        return self.head(h)
+
+    def loss(self, tokens, targets, loops):
+        logits = self(tokens, loops)
+        asked = targets >= 0
+        losses = nn.functional.cross_entropy(logits[asked], targets[asked])
+        return losses, logits.argmax(-1)
+"""
+STATES = """
+
+    def states(self, tokens, loops):
+        h = e = self.embed(tokens)
+        yield h
+        for _ in range(loops):
+            h = self.step(h + e).tanh()
+            yield h
+
+    def readout(self, h):
+        return self.head(h)
+"""
+BRIEF = "--steps 2 --batch 8 --eval_size 8 --no-curriculum --device cpu".split()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Runs of a model that has only what train.py asks for, and of one with states and readout."""
+    folder = tmp_path_factory.mktemp("plain")
+    for name, code in (("plain", PLAIN), ("states", PLAIN + STATES)):
+        (folder / f"{name}.py").write_text(code)
+        model = ["--model", str(folder / f"{name}.py")]
+        train.main(
+            ["--task", "multihop", "--hops", "2", *model, *BRIEF, "--out", f"{folder}/{name}"]
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name, run_of, method",
+    [
+        ("depth", "plain", "states"),
+        ("think", "plain", "states"),
+        ("exits", "states", "proper_state"),
+        ("fixedpoint", "plain", "trajectory"),
+        ("stages", "plain", "trajectory"),
+        ("cost", "plain", "solve"),
+        ("cache", "plain", "begin"),
+        ("solve", "plain", "states"),
+    ],
+)
+def test_a_model_that_lacks_a_method_is_refused_by_its_name(
+    plain, run, capsys, name, run_of, method
+):
+    error = refused(lambda: run(name, plain / run_of), capsys)
+    assert f"`{method}`" in error and "Plain" in error
+
+
+def test_a_page_of_a_model_of_ones_own_is_refused(plain, run, capsys):
+    assert "code of its own" in refused(lambda: run("page", plain / "plain"), capsys)
+
+
+def test_states_and_readout_are_enough_for_depth_and_think(plain, run):
+    run("depth", plain / "states", "--loops", 6, "--examples", 10, "--factor", 2)
+    run("think", plain / "states", "--loops", 3)
+    assert (plain / "states/depth.png").exists() and (plain / "states/think.png").exists()
+
+
+def test_the_kind_of_a_run_in_words():
+    def flags(**changes):
+        usual = dict(model="looped", tied=True, sampler="blind", loops=10, n_core=1, reembed=False)
+        return argparse.Namespace(**usual | changes)
+
+    assert kind_of(flags()) == "looped" and kind_of(flags(reembed=True)) == "looped, re-embedding"
+    assert kind_of(flags(sampler="fixed")) == "looped, always 10"
+    assert kind_of(flags(sampler="fixed", loops=1)) == "1 layer, used once"
+    assert kind_of(flags(sampler="fixed", loops=1, n_core=2)) == "2 layers, used once"
+    assert kind_of(flags(tied=False, n_core=2)) == "20 layers, each used once"
+    assert kind_of(flags(model="ouro")) == "ouro"
+    assert kind_of(argparse.Namespace(model="my/own.py", tied=True, sampler="blind")) == "own"

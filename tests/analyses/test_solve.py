@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from analyses import solve
-from tasks import stream
+from support.hashing import stream
 from train import load_model
 
 
@@ -17,9 +17,11 @@ def test_solve_asks_every_puzzle_of_a_file_once(runs, run, capsys):
     (runs / "puzzles.txt").write_text("# twenty puzzles\n" + lines.replace("0", "."))
     run("solve", runs / "boards", "--file", runs / "puzzles.txt", "--loops", 3)
     numbers = json.loads((runs / "boards/solve.json").read_text())
-    assert numbers["solved by singles"]["puzzles"] == 20 and numbers["need search"]["boards"] is None
+    assert numbers["solved by singles"]["puzzles"] == 20
+    assert numbers["need search"]["boards"] is None
     answers = torch.where(puzzles > 0, puzzles, model(puzzles, 3).argmax(-1))
-    assert numbers["solved by singles"]["boards"][2] == pytest.approx(task.solved(answers).float().mean().item())
+    right = task.boards.solved(answers).float().mean().item()
+    assert numbers["solved by singles"]["boards"][2] == pytest.approx(right)
     assert "20 puzzles" in capsys.readouterr().out
     assert (runs / "boards/solve.png").stat().st_size > 10_000
 
@@ -28,25 +30,31 @@ def test_solve_writes_the_boards_and_the_rules_that_they_break(runs, run, capsys
     model, task, _ = load_model(runs / "boards")
     puzzles = task.bank["test"]["puzzle"][:5]
     lines = ["".join(map(str, puzzle)) for puzzle in puzzles.tolist()]
-    (runs / "five.txt").write_text("\n".join(["id,puzzle", *(f"{i},{line}" for i, line in enumerate(lines))]))
-    run("solve", runs / "boards", "--file", runs / "five.txt", "--loops", 3, "--out", runs / "solved.txt")
+    table = ["id,puzzle", *(f"{i},{line}" for i, line in enumerate(lines))]
+    (runs / "five.txt").write_text("\n".join(table))
+    asked = ("solve", runs / "boards", "--file", runs / "five.txt", "--loops", 3)
+    run(*asked, "--out", runs / "solved.txt")
     assert "skipped line 1: no board" in capsys.readouterr().out
     answers = torch.where(puzzles > 0, puzzles, model(puzzles, 3).argmax(-1))
-    for number, (line, answer) in enumerate(zip((runs / "solved.txt").read_text().splitlines(), answers)):
+    written = (runs / "solved.txt").read_text().splitlines()
+    for number, (line, answer) in enumerate(zip(written, answers, strict=True)):
         board, _, comment = line.partition("  # ")
         assert board == "".join(map(str, answer.tolist()))
-        assert bool(comment) != task.solved(answer[None]).item()
+        assert bool(comment) != task.boards.solved(answer[None]).item()
         assert not comment or comment.startswith(f"line {number + 2}, wrong: ")
-    run("solve", runs / "boards", "--file", runs / "five.txt", "--loops", 3)
+    run(*asked)
     shown = capsys.readouterr().out
     assert task.show(puzzles[0], answers[0]) in shown and "(3 of 5 boards" in shown
 
 
 def test_broken_rules_are_named(runs):
     _, task, _ = load_model(runs / "boards")
-    board = torch.tensor([1, 2, 3, 4, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 2])  # the last digit should be 1
+    # the last digit should be 1
+    board = torch.tensor([1, 2, 3, 4, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 2])
     assert solve.broken_rules(task, board) == [
-        *("2 stands 2 times in row 4", "2 stands 2 times in column 4", "2 stands 2 times in box 4"),
+        "2 stands 2 times in row 4",
+        "2 stands 2 times in column 4",
+        "2 stands 2 times in box 4",
     ]
 
 
@@ -59,12 +67,15 @@ def test_of_several_starts_the_stillest_answer_is_kept(runs):
     torch.manual_seed(stream(5, "restarts", 0))
     starts += [torch.randn(30, 16, 16) for _ in range(2)]
     ends = [list(model.states(puzzles, 5, h=start))[-2:] for start in starts]
-    movement = torch.stack([(h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1) for before, h in ends])
-    answers = torch.stack([torch.where(puzzles > 0, puzzles, model.readout(h).argmax(-1)) for _, h in ends])
+    movement, answers = [], []
+    for before, h in ends:
+        movement.append((h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1))
+        answers.append(torch.where(puzzles > 0, puzzles, model.readout(h).argmax(-1)))
+    movement, answers = torch.stack(movement), torch.stack(answers)
     assert torch.equal(boards, answers[movement.argmin(0), torch.arange(30)])
     assert len(movement.argmin(0).unique()) > 1
     usual = torch.where(puzzles > 0, puzzles, model(puzzles, 5).argmax(-1))
-    assert right.shape == (5, 30) and torch.equal(right[-1].bool(), task.solved(usual))
+    assert right.shape == (5, 30) and torch.equal(right[-1].bool(), task.boards.solved(usual))
 
 
 def test_solve_refuses_a_file_that_holds_no_puzzles(runs, run, capsys):
@@ -72,4 +83,5 @@ def test_solve_refuses_a_file_that_holds_no_puzzles(runs, run, capsys):
     with pytest.raises(SystemExit) as stop:
         run("solve", runs / "boards", "--file", runs / "half.txt")
     error = capsys.readouterr().err
-    assert stop.value.code == 2 and error.count("\n") == 1 and "line 1: no board" in error and "15 characters" in error
+    assert stop.value.code == 2 and error.count("\n") == 1
+    assert "line 1: no board" in error and "15 characters" in error

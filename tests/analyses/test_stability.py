@@ -28,7 +28,8 @@ def test_stability_needs_no_run_and_draws_what_diverged(tmp_path, run, monkeypat
     def trained(lr, injection, seed, steps, folder):
         if lr == 3e-2 and injection == "concat":
             return dict(loss=math.inf, size_8=math.inf, size_32=math.inf, radius=math.inf)
-        return dict(loss=1.0, size_8=2.0, size_32=2.0 if injection == "diagonal" else 9.0, radius=0.5)
+        size_32 = 2.0 if injection == "diagonal" else 9.0
+        return dict(loss=1.0, size_8=2.0, size_32=size_32, radius=0.5)
 
     monkeypatch.setattr(stability, "measure_untrained", untrained)
     monkeypatch.setattr(stability, "measure_trained", trained)
@@ -36,9 +37,8 @@ def test_stability_needs_no_run_and_draws_what_diverged(tmp_path, run, monkeypat
     numbers = json.loads((tmp_path / "new/stability.json").read_text())
     assert numbers["steps"] == 7 and len(numbers["random"]) == 24 and len(numbers["trained"]) == 16
     diverged = [row for row in numbers["trained"] if row["diverged"]]
-    assert diverged == [
-        dict(lr=0.03, injection="concat", diverged=3, loss=None, size_8=None, size_32=None, radius=None)
-    ]
+    nothing = dict(loss=None, size_8=None, size_32=None, radius=None)
+    assert diverged == [dict(lr=0.03, injection="concat", diverged=3, **nothing)]
     figure = draw_stability(numbers)
     assert "diverged" in [text.get_text() for axis in figure.axes for text in axis.texts]
     assert any("only with diagonal" in part.get_suptitle() for part in figure.subfigs)

@@ -24,12 +24,13 @@ def test_think_shows_the_answer_after_each_loop(runs, run, name, capsys):
 
 
 def test_think_shows_as_many_loops_as_asked_for(runs, run):
-    run("think", runs / "hops")
-    lengths = [len(each["right"]) for each in json.loads((runs / "hops/think.json").read_text())["examples"]]
-    assert lengths == [1 + 4, 2 + 4, 4 + 4]  # difficulty + the slack of training
-    run("think", runs / "hops", "--loops", 3)
-    lengths = [len(each["right"]) for each in json.loads((runs / "hops/think.json").read_text())["examples"]]
-    assert lengths == [3, 3, 3]
+    def shown(*flags):
+        run("think", runs / "hops", *flags)
+        examples = json.loads((runs / "hops/think.json").read_text())["examples"]
+        return [len(each["right"]) for each in examples]
+
+    assert shown() == [1 + 4, 2 + 4, 4 + 4]  # difficulty + the slack of training
+    assert shown("--loops", 3) == [3, 3, 3]
 
 
 @pytest.mark.parametrize("name", ("hops", "boards"))

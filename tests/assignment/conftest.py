@@ -1,5 +1,9 @@
-"""One course for all tests: a single training, of a hidden world, whose model E5 of the public folder looks at, too."""
+"""
+One course for all tests, so that they need a single training. It is that of a hidden world, and E5
+of the public folder looks at its model, too.
+"""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +35,8 @@ def public(hidden, solution):
     """The course as students have it."""
     import build
 
-    return replace(
-        hidden, salt="", known=build.make_known("", solution) | {"rule": hidden.known["rule"]}, reference=None
-    )
+    known = build.make_known("", solution) | {"rule": hidden.known["rule"]}
+    return replace(hidden, salt="", known=known, reference=None)
 
 
 @pytest.fixture(scope="session")
@@ -50,10 +53,15 @@ def folders(hidden, public, solution, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def full(solution):
-    """A submission that is right: E6, for which there is no solution, has the form."""
+    """A submission that is right. E6, which has no solution, has the form that is asked for."""
     page = "word " * 200
-    found = '{"control": 0.1, "looped": 0.9}'
-    result = f'{{"seeds": [30, 31, 32], "by_seed": [{found}, {found}, {found}], "verdict": "depends: on the test"}}'
-    e6 = {"e6/experiment.py": b"", "e6/result.json": result.encode(), "e6/page.md": page.encode()}
+    rows = [dict(model="looped", right=0.9), dict(model="control", right=0.1)]
+    found = dict(minutes=1.0, rows=rows)
+    result = dict(seeds=[30, 31, 32], by_seed=[found] * 3, verdict="depends: on the test")
+    e6 = {
+        "e6/experiment.py": b"",
+        "e6/result.json": json.dumps(result).encode(),
+        "e6/page.md": page.encode(),
+    }
     names = ("looped.py", "my_task.py", "recipe.py", "exit_rule.py")
     return {name: solution[name] for name in names} | e6

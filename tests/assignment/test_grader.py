@@ -1,4 +1,7 @@
-"""The grader from the outside: the untouched folder, submissions that misbehave, what may be reached, many at once."""
+"""
+The grader from the outside: the untouched folder, submissions that misbehave, secrets that they
+must not reach, and many submissions at once.
+"""
 
 import csv
 import json
@@ -26,10 +29,14 @@ def test_the_untouched_folder_gets_zero_and_no_traceback(folders):
     """The other checks: test_mistakes.py, in one process."""
     done = run(folders / "assignment", "--jobs", 2, "--only", "e1_loop", "e4", "e6")
     assert done.returncode == 0 and not done.stderr and "Traceback" not in done.stdout, done.stderr
-    assert done.stdout.endswith("\n0 of 25 points\n") and done.stdout.count("not written yet (E") == 4, done.stdout
+    assert (
+        done.stdout.endswith("\n0 of 25 points\n") and done.stdout.count("not written yet (E") == 4
+    ), done.stdout
     results = json.loads((folders / "assignment" / "results.json").read_text())
     assert results["score"] == 0 and len(results["tests"]) == 5
-    assert all(test["score"] == 0 and test["max_score"] > 0 and test["output"] for test in results["tests"])
+    assert all(
+        test["score"] == 0 and test["max_score"] > 0 and test["output"] for test in results["tests"]
+    )
 
 
 def test_the_solution_in_the_students_folder(folders):
@@ -42,7 +49,9 @@ def test_a_recipe_is_trained_with_the_students_own_code(folders, full, tmp_path)
     recipe = b"FLAGS = dict(steps=2)\ndef loops_for(hops):\n    return 3\n"
     broken = full["looped.py"].replace(b"def think(self", b"def think_not(self")
     sandbox.write({"recipe.py": recipe, "looped.py": broken}, submission)
-    done = run(folders / "assignment", submission, "--only", "e4", "--out", tmp_path / "results.json")
+    done = run(
+        folders / "assignment", submission, "--only", "e4", "--out", tmp_path / "results.json"
+    )
     assert "0 of 15 points" in done.stdout and "no attribute 'think'" in done.stdout, done.stdout
 
 
@@ -50,14 +59,19 @@ BAD = {
     "loops for ever": ("while True: pass", "did not end within 4 seconds: does a loop never stop?"),
     "leaves": ("import os; os._exit(0)", "ended the program with code 0 before it had answered"),
     "prints a gigabyte": ("while True: print('x' * 10**6)", "printed more than a megabyte"),
-    "imports what is not there": ("import no_such_thing", "No module named 'no_such_thing' (looped.py, line 1)"),
+    "imports what is not there": (
+        "import no_such_thing",
+        "No module named 'no_such_thing' (looped.py, line 1)",
+    ),
     "edits the grader": (
         "open('grader/judges.py', 'w').write('def judge(*_): return 0')",
         "the submission changed grader/judges.py while it ran",
     ),
     "takes all memory": ("x = bytearray(2**45)", "MemoryError"),
     "answers in our place": (
-        "import os, sys, torch\ntorch.save({'answer': {}, 'complaint': ''}, sys.argv[2] + '/answer.pt')\nos._exit(0)",
+        "import os, sys, torch\n"
+        "torch.save({'answer': {}, 'complaint': ''}, sys.argv[2] + '/answer.pt')\n"
+        "os._exit(0)",
         "the answer has not the form that it should have",
     ),
 }
@@ -65,12 +79,18 @@ BAD = {
 
 def test_a_submission_that_misbehaves_gets_zero_and_a_line(hidden, full):
     def graded(name):
-        seconds = 4 if name == "loops for ever" else 60  # what ends by itself may take long on a busy machine
-        return grade.grade(full | {"looped.py": BAD[name][0].encode()}, hidden, ["e1_loop"], seconds=seconds)
+        seconds = 60  # a program that ends by itself may take long on a busy machine
+        if name == "loops for ever":
+            seconds = 4
+        return grade.grade(
+            full | {"looped.py": BAD[name][0].encode()}, hidden, ["e1_loop"], seconds=seconds
+        )
 
     with ThreadPoolExecutor(3) as pool:
         for name, [(_, points, message)] in zip(BAD, pool.map(graded, BAD)):
-            assert points == 0 and BAD[name][1] in message and "\n" not in message, f"{name}: {message}"
+            assert points == 0 and BAD[name][1] in message and "\n" not in message, (
+                f"{name}: {message}"
+            )
     assert grade.grade(full, hidden, ["e1_loop"])[0][1] == 5  # and the course is unharmed
 
 
@@ -100,22 +120,31 @@ def test_a_spy_does_not_find_the_salt(folders, full, tmp_path):
     assert SALT.encode() in before
     spy = SPY.format(salt=SALT[::-1], folder=str(folders / "autograder"))
     sandbox.write(full | {"looped.py": spy.encode()}, tmp_path / "spy")
-    done = run(folders / "autograder", tmp_path / "spy", "--hidden", "hidden.pt", "--only", "e1_loop")
-    assert "salt seen: False" in done.stdout and "read 0" not in done.stdout, done.stdout + done.stderr
+    done = run(
+        folders / "autograder", tmp_path / "spy", "--hidden", "hidden.pt", "--only", "e1_loop"
+    )
+    assert "salt seen: False" in done.stdout and "read 0" not in done.stdout, (
+        done.stdout + done.stderr
+    )
     assert hidden_file.read_bytes() == before  # it is back
 
 
 def test_what_is_not_to_be_submitted_is_not_taken(tmp_path, full):
     sandbox.write(
-        full | {"grade.py": b"", "grader/judges.py": b"", "tasks.py": b"", "e6/more.py": b""}, tmp_path / "in"
+        full | {"grade.py": b"", "grader/judges.py": b"", "tasks.py": b"", "e6/more.py": b""},
+        tmp_path / "in",
     )
     assert set(grade.read_submission(tmp_path / "in")) == set(full)
-    assert grade.read_submission(tmp_path) == grade.read_submission(tmp_path / "in")  # one folder in the folder
+    assert grade.read_submission(tmp_path) == grade.read_submission(
+        tmp_path / "in"
+    )  # one folder in the folder
     (tmp_path / "in" / "recipe.py").write_bytes(b"#" * (grade.LARGEST + 1))
     assert "recipe.py" not in grade.read_submission(tmp_path / "in")
 
 
-def test_an_edited_grader_is_refused_and_other_edits_are_noted(folders, public, monkeypatch, capsys):
+def test_an_edited_grader_is_refused_and_other_edits_are_noted(
+    folders, public, monkeypatch, capsys
+):
     folder = folders / "assignment"
     monkeypatch.setattr(grade, "HERE", folder)
     for name, code in (("tasks.py", None), ("grader/judges.py", 2)):
@@ -125,7 +154,10 @@ def test_an_edited_grader_is_refused_and_other_edits_are_noted(folders, public, 
             if code:
                 with pytest.raises(SystemExit) as stop:
                     grade.read_public()
-                assert stop.value.code == code and "is not as it was handed out: put it back" in capsys.readouterr().err
+                assert (
+                    stop.value.code == code
+                    and "is not as it was handed out: put it back" in capsys.readouterr().err
+                )
             else:
                 grade.read_public()
                 assert "note: tasks.py is not as it was handed out" in capsys.readouterr().out
@@ -166,7 +198,11 @@ def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
     argv = [str(submissions), "--hidden", str(folders / "autograder" / "hidden.pt")]
     grade_all.main(argv)
     rows = list(csv.DictReader(open("grades.csv")))
-    assert [(row["submission"], float(row["points"])) for row in rows] == [("ada", 8), ("bob.zip", 3), ("eve.zip", 0)]
+    assert [(row["submission"], float(row["points"])) for row in rows] == [
+        ("ada", 8),
+        ("bob.zip", 3),
+        ("eve.zip", 0),
+    ]
     assert "page.md has 1 words" in Path("submissions-results", "bob.txt").read_text()
     assert "eve.zip cannot be read" in Path("submissions-results", "eve.txt").read_text()
     monkeypatch.setattr(grade, "grade", None)  # a second call grades nothing again

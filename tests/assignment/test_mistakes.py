@@ -1,4 +1,7 @@
-"""Each usual mistake costs the points that it should, no others, and says its line; in the hidden world."""
+"""
+Each usual mistake costs the points that it should and no others, and the student reads its line.
+All of it is in the hidden world.
+"""
 
 import build
 import grade
@@ -9,7 +12,7 @@ from mistakes import MISTAKES, apply
 
 @pytest.fixture
 def here(monkeypatch, hidden, tmp_path):
-    """The probes run in this process, which is faster; trainings do not."""
+    """Run the probes in this process, which is faster; trainings keep a process of their own."""
     elsewhere = sandbox.run
     (tmp_path / "given.pt").write_bytes(hidden.given)
 
@@ -29,15 +32,20 @@ def here(monkeypatch, hidden, tmp_path):
 
 
 def touched(file):
-    """Exercises whose checks run a file; with another file they are as before, so they need not be asked again."""
-    return {"looped.py": ["e1", "e2", "e5"], "my_task.py": ["e3"], "recipe.py": ["e4"], "exit_rule.py": ["e5"]}.get(
-        file, ["e6"]
-    )
+    """The exercises whose checks run a file. The answers to the others do not change with it."""
+    return {
+        "looped.py": ["e1", "e2", "e5"],
+        "my_task.py": ["e3"],
+        "recipe.py": ["e4"],
+        "exit_rule.py": ["e5"],
+    }.get(file, ["e6"])
 
 
 def test_the_solution_gets_all_points(here, hidden, full):
     graded = grade.grade(full, hidden)
-    assert all(points == check.points and not message for check, points, message in graded), grade.summary(graded)
+    assert all(points == check.points and not message for check, points, message in graded), (
+        grade.summary(graded)
+    )
     assert len(graded) == len(table.CHECKS)
 
 
@@ -45,7 +53,9 @@ def test_the_untouched_folder_gets_nothing(here, hidden):
     graded = grade.grade(build.student_files(), hidden)
     for check, points, message in graded:
         unwritten = (
-            "e6/experiment.py is missing" if check.exercise == "E6" else f"NotImplementedError: {check.exercise}: "
+            "e6/experiment.py is missing"
+            if check.exercise == "E6"
+            else f"NotImplementedError: {check.exercise}: "
         )
         assert points == 0 and message.startswith(unwritten), f"{check.name}: {message}"
 
@@ -62,7 +72,12 @@ def test_a_mistake_costs_what_it_should(mistake, here, hidden, full):
 
 def test_each_exercise_has_at_least_four_mistakes():
     for exercise in table.EXERCISES:
-        assert len([each for each in MISTAKES if any(exercise.lower() in check for check in each.lost)]) >= 4
+        assert (
+            len(
+                [each for each in MISTAKES if any(exercise.lower() in check for check in each.lost)]
+            )
+            >= 4
+        )
     names = {check.name for check in table.CHECKS}
     assert {name for each in MISTAKES for name in each.lost} == names
 
@@ -73,7 +88,9 @@ def test_no_two_mistakes_with_different_lines_look_the_same(hidden):
             for i, (message, answer) in enumerate(wrong):
                 assert not judges.same(answer, known["right"]), f"{probe}: {message} looks right"
                 for other, same_answer in wrong[:i]:
-                    assert message == other or not judges.same(answer, same_answer), f"{probe}: {message} / {other}"
+                    assert message == other or not judges.same(answer, same_answer), (
+                        f"{probe}: {message} / {other}"
+                    )
 
 
 def test_a_mistake_whose_text_is_gone_says_so():
@@ -103,7 +120,9 @@ def test_trained_hops_alone_point_at_what_attention_sees():
 
 
 @pytest.mark.parametrize("check", table.CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("answer", [None, {}, {"x": 1}, 7, dict(loops="a", batches={"a": {}}, splits={})])
+@pytest.mark.parametrize(
+    "answer", [None, {}, {"x": 1}, 7, dict(loops="a", batches={"a": {}}, splits={})]
+)
 def test_whatever_a_submission_answers_gets_a_line(check, answer, hidden):
     message = judges.judge(check, answer, hidden.known.get(check.probe, {}))
     assert message and "\n" not in message

@@ -1,4 +1,7 @@
-"""Another salt has other worlds, splits, questions and banks; without one, all is as it was before there were salts."""
+"""
+Another salt has other worlds, splits, questions and banks. Without one, all is as it was before
+there were salts.
+"""
 
 import hashlib
 
@@ -7,8 +10,9 @@ import torch
 from helpers import TINY, main, refused
 
 import train
-from sudoku import Sudoku
-from tasks import SPLITS, TASKS, MultiHop, in_split, tenth
+from support.flags import find_task
+from support.hashing import SPLITS, in_split, tenth
+from tasks import MultiHop, Sudoku
 
 BEFORE = {  # digests of batches and facts, made with the commit before the first salt (c3163bc)
     "multihop": "7b5ff8d1eef054d6",
@@ -21,15 +25,17 @@ BEFORE = {  # digests of batches and facts, made with the commit before the firs
 
 
 def make(name, tmp_path, **more):
-    import chains  # noqa: F401 (it registers its task)
-
-    return TASKS[name](seed=3, **(dict(puzzles=200, banks=str(tmp_path)) if name == "sudoku" else {}), **more)
+    if name == "sudoku":
+        more = dict(puzzles=200, banks=str(tmp_path), **more)
+    return find_task(name)(seed=3, **more)
 
 
 def digest(task):
     parts = [part for split in SPLITS for part in task.batch(split, 7, 16)]
-    parts += [task.facts] if hasattr(task, "facts") else []
-    return hashlib.sha256(b"".join(part.contiguous().numpy().tobytes() for part in parts)).hexdigest()[:16]
+    if hasattr(task, "facts"):
+        parts.append(task.facts)
+    content = b"".join(part.contiguous().numpy().tobytes() for part in parts)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("name", BEFORE)
@@ -57,7 +63,10 @@ def test_a_salt_moves_questions_to_other_splits_of_the_same_size():
 def test_the_splits_of_a_salt_are_disjoint(name, tmp_path):
     task = make(name, tmp_path, salt="2026")
     hardest = task.max_difficulty
-    of = {split: {tuple(row) for row in task.batch(split, 0, 200, hardest).tokens.tolist()} for split in SPLITS}
+    of = {
+        split: {tuple(row) for row in task.batch(split, 0, 200, hardest).tokens.tolist()}
+        for split in SPLITS
+    }
     assert not (of["train"] & of["val"] or of["train"] & of["test"] or of["val"] & of["test"])
 
 
@@ -68,18 +77,24 @@ def test_worlds_differ_by_salt_and_by_seed():
 
 def test_a_bank_of_another_salt_is_another_file(tmp_path):
     plain, salted = (Sudoku(puzzles=200, banks=str(tmp_path), salt=salt) for salt in ("", "a/4"))
-    assert len(list(tmp_path.glob("*.pt"))) == 2 and (tmp_path / "sudoku-2x2-200-by-kind.pt").exists()
+    assert (
+        len(list(tmp_path.glob("*.pt"))) == 2 and (tmp_path / "sudoku-2x2-200-by-kind.pt").exists()
+    )
     assert not torch.equal(plain.bank["train"]["puzzle"][:9], salted.bank["train"]["puzzle"][:9])
 
 
 def test_a_run_remembers_its_salt(elsewhere, capsys):
     main(["--task", "multihop", "--salt", "2026", *TINY])
     _, task, flags = train.load_model("runs/multihop")
-    assert flags.salt == task.salt == "2026" and torch.equal(task.facts, MultiHop(salt="2026").facts)
+    assert flags.salt == task.salt == "2026" and torch.equal(
+        task.facts, MultiHop(salt="2026").facts
+    )
     main(["--out", "runs/multihop", "--resume"])  # it need not be said again
     refused(lambda: main(["--out", "runs/multihop", "--resume", "--salt", "2027"]), capsys)
 
 
 def test_a_salt_that_leaves_a_split_without_any_kind_of_4x4_says_so(tmp_path):
-    with pytest.raises(ValueError, match="no val puzzle among 200: choose another salt, a larger box"):
+    with pytest.raises(
+        ValueError, match="no val puzzle among 200: choose another salt, a larger box"
+    ):
         Sudoku(puzzles=200, banks=str(tmp_path), salt="2027")

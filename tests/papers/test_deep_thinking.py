@@ -1,4 +1,4 @@
-"""The progressive loss against two calls of the plain model, and the parity of a prefix against Python's count."""
+"""The progressive loss against two calls of the plain model."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ from helpers import VOCAB, build, gradients, paper, tokens
 from torch.nn import functional as F
 
 from looped import LoopedGPT
-from tasks import IGNORE
 
 module = paper("deep_thinking")
 
@@ -19,7 +18,9 @@ def drawn(m, seed):
     """n and k of each sequence, as the paper draws them: n of 0..m - 1, k of 1..m - n."""
     torch.manual_seed(seed)
     n = [int(u * count) for u, count in zip(torch.rand(len(m)).tolist(), m)]
-    k = [1 + int(u * (count - before)) for u, count, before in zip(torch.rand(len(m)).tolist(), m, n)]
+    k = [
+        1 + int(u * (count - before)) for u, count, before in zip(torch.rand(len(m)).tolist(), m, n)
+    ]
     return n, k
 
 
@@ -35,12 +36,17 @@ def test_each_sequence_alone_starts_from_where_it_is_after_n_loops(alpha, inject
         state = list(model.states(question, loops, h=start))[-1]
         expected = expected + alpha * F.cross_entropy(model.readout(state)[0], answer) / 5
         if alpha < 1:
-            expected = expected + (1 - alpha) * F.cross_entropy(model(question, whole)[0], answer) / 5
+            expected = (
+                expected + (1 - alpha) * F.cross_entropy(model(question, whole)[0], answer) / 5
+            )
     wanted = gradients(model, expected)
     torch.manual_seed(3)
     loss, _ = model.loss(tokens(), targets, torch.tensor(m))
     assert torch.allclose(loss, expected, atol=1e-5)
-    assert all(torch.allclose(each, wanted[name], atol=1e-5) for name, each in gradients(model, loss).items())
+    assert all(
+        torch.allclose(each, wanted[name], atol=1e-5)
+        for name, each in gradients(model, loss).items()
+    )
 
 
 def test_alpha_zero_is_the_loop_as_it_was():
@@ -50,15 +56,3 @@ def test_alpha_zero_is_the_loop_as_it_was():
     with pytest.raises(ValueError, match="alpha"):
         small(alpha=1.5)
     assert small().config.vocab_size == VOCAB
-
-
-def test_a_bit_and_all_before_it():
-    task = module.PrefixSums()
-    batch = task.batch("test", 0, 50, 40)
-    for question, answer in zip(batch.tokens.tolist(), batch.targets.tolist()):
-        assert question[0] == 2 and answer[0] == IGNORE and len(question) == 41
-        assert answer[1:] == [question[1 : i + 1].count(1) % 2 for i in range(1, 41)]
-    assert (batch.difficulty == 40).all() and task.difficulties("val") == [12]
-    assert task.batch("train", 0, 9).tokens.shape == (9, 13)
-    first = torch.tensor([2, 0, 1, 1, 0, 1])
-    assert task.show(first, task.answer(first[None])[0]) == "> 0 1 1 0 1 -> . 0 1 0 0 1"

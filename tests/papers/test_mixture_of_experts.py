@@ -24,16 +24,26 @@ def test_each_token_goes_to_its_likeliest_expert():
 
 def test_one_expert_is_the_plain_model():
     model, plain = small(experts=1, balance=0), build()
-    weights = {name.replace("mlp.each.0.", "mlp."): p for name, p in model.state_dict().items() if "router" not in name}
+    weights = {
+        name.replace("mlp.each.0.", "mlp."): p
+        for name, p in model.state_dict().items()
+        if "router" not in name
+    }
     plain.load_state_dict(weights)
     assert torch.allclose(model(tokens(), 3), plain(tokens(), 3), atol=1e-5)
-    assert torch.allclose(model.loss(tokens(), tokens(2), 3)[0], plain.loss(tokens(), tokens(2), 3)[0])
+    assert torch.allclose(
+        model.loss(tokens(), tokens(2), 3)[0], plain.loss(tokens(), tokens(2), 3)[0]
+    )
 
 
 def test_the_balance_is_one_if_all_are_equally_busy_and_more_if_one_does_all():
     layer = small().core[0].mlp
     layer.router.weight.data = 100 * torch.eye(4, 16)  # token i goes to expert i
-    for picked, expected in (([0, 1, 2, 3], 1.0), ([2, 2, 2, 2], 4.0), ([0, 0, 0, 1], 4 * (9 + 1) / 16)):
+    for picked, expected in (
+        ([0, 1, 2, 3], 1.0),
+        ([2, 2, 2, 2], 4.0),
+        ([0, 0, 0, 1], 4 * (9 + 1) / 16),
+    ):
         layer.imbalance.clear()
         layer(torch.eye(16)[picked][None])
         assert abs(layer.imbalance[0].item() - expected) < 1e-4
@@ -45,7 +55,9 @@ def test_the_balance_is_the_share_chosen_times_the_share_likely():
     layer(x)
     likely = (x @ layer.router.weight.T).softmax(-1).flatten(0, 1)
     chosen = layer.chosen.flatten().tolist()
-    by_hand = 4 * sum(chosen.count(i) / 14 * likely[:, i].mean().item() for i in range(4))  # Fedus 2022, equation 4
+    by_hand = 4 * sum(
+        chosen.count(i) / 14 * likely[:, i].mean().item() for i in range(4)
+    )  # Fedus 2022, equation 4
     assert abs(layer.imbalance[0].item() - by_hand) < 1e-5 and by_hand != 1
 
 

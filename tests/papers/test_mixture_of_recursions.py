@@ -1,14 +1,12 @@
 """The router against one that picks token by token in Python; and who can see the future."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import T, build, gradients, paper, tokens
 
-from looped import LoopedGPT
-from tasks import Addition
+from looped import LoopedGPT, settle
 
 module = paper("mixture_of_recursions")
 
@@ -20,12 +18,12 @@ def small(**changes):
 
 def by_hand(model, text):
     """Logits and loops taken, with the choice of each loop made in Python."""
-    h, e, where = LoopedGPT.begin(model, text)
+    h, e, positions = LoopedGPT.begin(model, text)
     running = [set(range(T)) for _ in text]
     taken = torch.zeros(text.shape)
     for t in range(model.config.loops):
         score = model.router(h)[..., t].sigmoid()
-        further = LoopedGPT.loop(model, h, e, t, where)
+        further = LoopedGPT.loop(model, h, e, t, positions)
         h = h.clone()
         for row, going in enumerate(running):
             ranked = sorted(going, key=lambda i: -score[row, i].item())
@@ -41,7 +39,9 @@ def test_the_best_of_those_still_in_loop_again():
     h = model.think(tokens())
     logits, taken = by_hand(model, tokens())
     assert torch.allclose(model.readout(h), logits, atol=1e-5) and torch.equal(h[..., -2], taken)
-    assert [int((taken > t).sum(1)[0]) for t in range(4)] == [7, 6, 4, 2] and len(taken.unique(dim=0)) > 1
+    assert [int((taken > t).sum(1)[0]) for t in range(4)] == [7, 6, 4, 2] and len(
+        taken.unique(dim=0)
+    ) > 1
 
 
 @pytest.mark.parametrize("route", ["depth", "threshold", "topk"])
@@ -50,7 +50,9 @@ def test_only_the_choice_among_all_tokens_sees_later_ones(route):
     for last in range(11):
         changed = tokens(rows=40)
         changed[:, -1] = last
-        leaks.append(not torch.allclose(model(changed)[:, :-1], model(tokens(rows=40))[:, :-1], atol=1e-6))
+        leaks.append(
+            not torch.allclose(model(changed)[:, :-1], model(tokens(rows=40))[:, :-1], atol=1e-6)
+        )
     assert any(leaks) == (route == "topk")
 
 
@@ -58,11 +60,16 @@ def test_a_depth_is_chosen_once_and_balanced_depths_cost_one():
     model = small(route="depth")
     _, e, _ = LoopedGPT.begin(model, tokens())
     h = model.think(tokens())
-    assert torch.equal(h[..., -2], 1.0 + model.router(e).argmax(-1)) and h[..., -2].unique().numel() > 1
+    assert (
+        torch.equal(h[..., -2], 1.0 + model.router(e).argmax(-1))
+        and h[..., -2].unique().numel() > 1
+    )
     e = torch.eye(4, 16).repeat(1, 3, 1)  # three tokens for each depth
     with torch.no_grad():
         model.router.weight.copy_(50 * torch.eye(4, 16)), model.router.bias.zero_()
-    assert model.token_choice(e, 0)[2].item() == pytest.approx(1) and model.token_choice(e, 1)[2] == 0
+    assert (
+        model.token_choice(e, 0)[2].item() == pytest.approx(1) and model.token_choice(e, 1)[2] == 0
+    )
     assert model.token_choice(e[:, :1], 0)[2].item() == pytest.approx(4)  # all the same depth
 
 
@@ -84,24 +91,16 @@ def test_only_training_tries_what_the_scores_are_against():
         assert torch.equal(model.think(tokens())[..., -2], told)
 
 
-def test_a_hard_digit_is_one_directly_above_a_sum_of_nine():
-    def think(tokens):
-        """As many loops as the two digits below add up to, where a digit is read; 99 elsewhere."""
-        taken = torch.full((*tokens.shape, 3), 99.0)
-        for row, text in enumerate(tokens.tolist()):
-            pairs = list(zip(text[1:-1:2], text[2:-1:2]))
-            for place, pair in enumerate(pairs, 1):
-                taken[row, 2 * place + 2 if place < len(pairs) else -1, -2] = sum(pair)
-        return taken
-
-    model = SimpleNamespace(think=think, config=SimpleNamespace(loops=7, route=""))
-    answers = dict(train=lambda *_, **__: (model, Addition(digits=5), None), by_loop=lambda *_: [1.0])
-    found = module.measure(SimpleNamespace(seed=0, examples=200, **answers))
-    assert found["hard, expert choice"] == 9 and found["easy, expert choice"] not in (9, 99)
-    assert 8 < found["easy, token choice"] < 10 and found["easy, all 4"] == found["hard, all 4"] == 4
-
-
 @pytest.mark.parametrize("length, loops", [(14, 7), (10, 5), (9, 3), (7, 4)])
 def test_expert_choice_spends_what_is_counted_on(length, loops):
     taken = small(loops=loops).think(tokens(length=length))[..., -2]
     assert (taken.sum(1) == sum(-(-length * (loops - t) // loops) for t in range(loops))).all()
+
+
+def test_the_counters_are_no_part_of_the_state_that_is_measured():
+    model = small()
+    states = model.trajectory(tokens(), 3)
+    before, h = (state[..., :-2].flatten(1) for state in states[-2:])
+    everywhere = torch.ones_like(tokens(), dtype=torch.bool)
+    moved = settle(model, states[-2], states[-1], everywhere, None)
+    assert torch.allclose(moved, (h - before).norm(dim=1) / h.norm(dim=1))

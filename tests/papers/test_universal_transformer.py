@@ -1,4 +1,4 @@
-"""ACT against a loop by hand over one position at a time, and the plain loop that is left without it."""
+"""ACT against a loop by hand over one position at a time; without it, the plain loop is left."""
 
 import math
 
@@ -6,9 +6,7 @@ import pytest
 import torch
 from helpers import B, T, build, gradients, paper, tokens
 
-from attention import Cache
-from looped import LoopedGPT
-from tasks import IGNORE
+from looped import LoopedGPT, settle
 
 universal = paper("universal_transformer")
 
@@ -18,8 +16,8 @@ def built(**changes):
 
 
 def by_hand(model, asked, loops):
-    """The averaged states (B, T, C) and the loops of each position (B, T), with lists of p and h as in Graves 2016."""
-    h, e, where = LoopedGPT.begin(model, asked)
+    """The averaged states (B, T, C) and the loops of each position (B, T), as in Graves 2016."""
+    h, e, positions = LoopedGPT.begin(model, asked)
     signal = torch.zeros(T, h.shape[-1])
     running = [[True] * T for _ in range(B)]
     history = [[[] for _ in range(T)] for _ in range(B)]
@@ -28,8 +26,10 @@ def by_hand(model, asked, loops):
             for channel in range(h.shape[-1] // 2):
                 wave = 10000 ** (2 * channel / h.shape[-1])
                 signal[place, channel] = math.sin(place / wave) + math.sin(t / wave)
-                signal[place, channel + h.shape[-1] // 2] = math.cos(place / wave) + math.cos(t / wave)
-        after = LoopedGPT.loop(model, h + signal, e, t - 1, where)
+                signal[place, channel + h.shape[-1] // 2] = math.cos(place / wave) + math.cos(
+                    t / wave
+                )
+        after = LoopedGPT.loop(model, h + signal, e, t - 1, positions)
         h = h.clone()
         for row in range(B):
             for place in range(T):
@@ -42,7 +42,9 @@ def by_hand(model, asked, loops):
     for row in range(B):
         for place in range(T):
             *earlier, (_, last) = history[row][place]
-            average[row, place] = sum(p * state for p, state in earlier) + (1 - sum(p for p, _ in earlier)) * last
+            average[row, place] = (
+                sum(p * state for p, state in earlier) + (1 - sum(p for p, _ in earlier)) * last
+            )
     used = torch.tensor([[len(each) for each in row] for row in history])
     return average, used
 
@@ -55,7 +57,7 @@ def test_it_is_the_average_of_graves(loops, halt_bias):
         average, used = by_hand(model, asked, loops)
         state = model.think(asked, loops)
         assert torch.allclose(model.readout(state), model.head(average), atol=1e-4)
-    assert torch.equal(model.parts(state)[3][..., 0].long(), used)
+    assert torch.equal(model.parts(state).loops[..., 0].long(), used)
     assert loops < 9 or len(used.unique()) > 1
 
 
@@ -65,11 +67,10 @@ def test_the_loss_has_the_loops_and_what_is_left_of_one():
     state = model.think(asked, 6)
     entropy = torch.nn.functional.cross_entropy(model.readout(state).flatten(0, 1), asked.flatten())
     _, used = by_hand(model, asked, 6)
-    left = 1 - model.parts(state)[2][..., 0]
+    left = 1 - model.parts(state).spent[..., 0]
     assert loss.item() == pytest.approx((entropy + 0.3 * (used + left).mean()).item(), abs=1e-4)
     found = gradients(model, loss)
     assert all(each.abs().sum() > 0 for each in found.values())
-    assert model.loss(asked, torch.full_like(asked, IGNORE), 6)[0] == 0
 
 
 def test_without_act_and_signals_it_is_the_plain_loop():
@@ -90,8 +91,10 @@ def test_the_rule_stops_where_the_last_answer_halts():
     assert torch.allclose(logits[mask], model.head(average)[mask], atol=1e-4)
 
 
-def test_read_token_by_token_it_says_the_same():
-    model, asked = built(halt_bias=-1.0), tokens()
-    cache = Cache()
-    steps = [model.decode(asked[:, i : i + 1], cache, 5) for i in range(T)]
-    assert torch.allclose(torch.cat(steps, dim=1), model(asked, 5), atol=1e-4)
+def test_only_the_state_itself_is_measured():
+    model, asked = built(), tokens()
+    states = model.trajectory(asked, 3)
+    before, h = (model.parts(state).h.flatten(1) for state in states[-2:])
+    everywhere = torch.ones_like(asked, dtype=torch.bool)
+    moved = settle(model, states[-2], states[-1], everywhere, None)
+    assert torch.allclose(moved, (h - before).norm(dim=1) / h.norm(dim=1))

@@ -4,25 +4,20 @@ import json
 import os
 import pickle
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import PUZZLE, SOLUTION, TINY, main, metrics, refused, same_checkpoints
 
-import runs
-from boards import read_puzzles
-from sudoku import Sudoku
+import support.session
+from support import files, folder
+from support.puzzle_files import read_puzzles
+from tasks import Sudoku
 from train import load_model
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
-
-
-@pytest.fixture
-def run():
-    """A finished run."""
-    main(["--task", "multihop", *TINY, "--out", "run"])
-    return Path("run")
 
 
 # ---- checkpoints
@@ -78,7 +73,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_refused_or_harmless(run, capsys):
 @pytest.mark.parametrize("version", (None, 1, 99))
 def test_a_checkpoint_of_another_version_is_refused(version, run, capsys):
     checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
-    assert checkpoint.pop("version") == runs.VERSION == 2
+    assert checkpoint.pop("version") == folder.VERSION == 2
     if version is not None:
         checkpoint["version"] = version
     checkpoint["model"]["bias"] = checkpoint["model"].pop("positions.bias")  # as it was called then
@@ -87,7 +82,10 @@ def test_a_checkpoint_of_another_version_is_refused(version, run, capsys):
     (run / "config.json").write_text(json.dumps({**config, "position": "learned", "file": None}))
     before = (run / "checkpoint.pt").read_bytes()
     for call in (lambda: load_model("run"), lambda: main(["--resume", "--out", "run"])):
-        assert f"is a checkpoint of version {version or 1}; this program reads version 2" in refused(call, capsys)
+        assert (
+            f"is a checkpoint of version {version or 1}; this program reads version 2"
+            in refused(call, capsys)
+        )
     assert (run / "checkpoint.pt").read_bytes() == before
 
 
@@ -126,7 +124,8 @@ def test_an_edited_config_that_cannot_be_is_refused(changes, run, capsys):
 
 
 @pytest.mark.parametrize(
-    "text", ("", "{", "[]", "3", '"multihop"', "null", "{}", '{"task": "multihop"}', "\x00", "\ud800")
+    "text",
+    ("", "{", "[]", "3", '"multihop"', "null", "{}", '{"task": "multihop"}', "\x00", "\ud800"),
 )
 def test_a_config_that_is_none_is_refused(text, run, capsys):
     (run / "config.json").write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -162,21 +161,28 @@ def test_a_save_that_fails_leaves_the_last_good_checkpoint(run, monkeypatch, cap
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    assert "No space left" in refused(lambda: runs.save(run / "checkpoint.pt", {}), capsys, code=1)
+    assert "No space left" in refused(lambda: files.save(run / "checkpoint.pt", {}), capsys, code=1)
     assert (run / "checkpoint.pt").read_bytes() == good and not list(run.glob("*unfinished*"))
 
 
-def test_a_full_disk_ends_the_run_with_a_line_and_leaves_it_to_be_resumed(monkeypatch, capsys):
-    main(["--task", "multihop", *TINY, "--out", "straight"])
+def test_a_full_disk_ends_the_run_with_a_line_and_leaves_it_to_be_resumed(
+    trained, monkeypatch, capsys
+):
+    shutil.copytree(trained, "straight")
     real, rows = open, []
 
     def full(path, mode="r", **options):
-        if str(path).endswith("metrics.jsonl") and mode == "a" and rows.append(path) is None and len(rows) == 2:
+        if (
+            str(path).endswith("metrics.jsonl")
+            and mode == "a"
+            and rows.append(path) is None
+            and len(rows) == 2
+        ):
             raise OSError(28, "No space left on device", str(path))
         return real(path, mode, **options)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr(runs, "open", full, raising=False)
+        patch.setattr(support.session, "open", full, raising=False)
         main(["--task", "multihop", *TINY, "--out", "run"])
     assert stop.value.code and "No space left" in capsys.readouterr().err.splitlines()[-1]
     main(["--out", "run", "--resume"])
@@ -193,8 +199,11 @@ def test_a_read_only_folder_is_refused_before_anything_is_lost(run, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", read_only)
         patch.setattr(Path, "write_text", read_only)
-        patch.setattr(runs, "open", read_only, raising=False)
-        for argv in (["--task", "multihop", *TINY, "--overwrite", "--out", "run"], ["--resume", "--out", "run"]):
+        patch.setattr(files, "open", read_only, raising=False)
+        for argv in (
+            ["--task", "multihop", *TINY, "--overwrite", "--out", "run"],
+            ["--resume", "--out", "run"],
+        ):
             with pytest.raises(SystemExit) as stop:
                 main(argv)
             error = capsys.readouterr().err
@@ -214,7 +223,9 @@ def test_a_damaged_bank_of_puzzles_is_made_again(tmp_path):
     path.write_bytes(content)
     again = Sudoku(box="2x2", puzzles=60, banks=str(tmp_path))
     for split in first.bank:
-        assert all(torch.equal(first.bank[split][key], again.bank[split][key]) for key in first.bank[split])
+        assert all(
+            torch.equal(first.bank[split][key], again.bank[split][key]) for key in first.bank[split]
+        )
 
 
 def damage(draw, content):
@@ -222,19 +233,49 @@ def damage(draw, content):
     for _ in range(draw.randint(1, 3)):
         at = draw.choice((draw.randrange(len(content) + 1), content.find(b"\n") + 1, len(content)))
         inserted = (
-            *(b"\xff", b"\x00", b"\r\n", b"\r", b"\x1c", b" ", b",", b"#", b"0", b"9", b"-", b"x", b"\t"),
-            *("٣".encode(), "²".encode(), "½".encode(), "\u2028".encode(), "\ufeff".encode(), "数独".encode()),
-            *(b"1" * 81, b"." * 81 + b"\n", b"." * 36 + b"\n", PUZZLE.encode() + b"," + SOLUTION.encode()),
+            *(
+                b"\xff",
+                b"\x00",
+                b"\r\n",
+                b"\r",
+                b"\x1c",
+                b" ",
+                b",",
+                b"#",
+                b"0",
+                b"9",
+                b"-",
+                b"x",
+                b"\t",
+            ),
+            *(
+                "٣".encode(),
+                "²".encode(),
+                "½".encode(),
+                "\u2028".encode(),
+                "\ufeff".encode(),
+                "数独".encode(),
+            ),
+            *(
+                b"1" * 81,
+                b"." * 81 + b"\n",
+                b"." * 36 + b"\n",
+                PUZZLE.encode() + b"," + SOLUTION.encode(),
+            ),
         )
         way = draw.randrange(6)
         if way == 0:
             content = content[:at]
         elif way == 1:
-            content = content.decode("utf-8", "replace").encode(draw.choice(("utf-16", "utf-32", "utf-8-sig")))
+            content = content.decode("utf-8", "replace").encode(
+                draw.choice(("utf-16", "utf-32", "utf-8-sig"))
+            )
         elif way == 2:
             content = content[:at] + bytes([draw.randrange(256)]) + content[at + 1 :]
         else:
-            content = content[:at] + draw.choice(inserted) * draw.choice((1, 1, 2, 50)) + content[at:]
+            content = (
+                content[:at] + draw.choice(inserted) * draw.choice((1, 1, 2, 50)) + content[at:]
+            )
     return content
 
 

@@ -1,6 +1,7 @@
 """Bad input and random command lines: they run, or one line says why not and nothing is lost."""
 
 import random
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -8,11 +9,8 @@ from typing import get_args
 import pytest
 from helpers import PARITY, STEPS, TINY, main, metrics, refused
 
-import checks
 import looped
-import runs
-from runs import RunFlags
-from tasks import TASKS
+from support.flags import FROM_TASK, OUR_TASKS, RunFlags, find_task, flag_names
 from train import Settings, load_model
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -21,15 +19,18 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize(
     "argv, words",
     [
-        (["--task", "chess"], "multihop"),
+        (["--task", "chess"], "multihop, addition, sudoku, chains, composition, phop"),
         (["--task", ""], "multihop"),
-        (["--model", "ouroboros"], "choose from looped, edges, one of papers/, or name a Python file"),
-        (["--model", "train.py.txt"], "choose from looped, edges, one of papers/, or name a Python file"),
+        (["--model", "ouroboros"], "choose from looped, one of papers/, or name a Python file"),
+        (["--model", "train.py.txt"], "choose from looped, one of papers/, or name a Python file"),
         (["--depth", "3"], "--depth"),
         (["hops", "3"], "unrecognized arguments: hops 3"),
         (["--loops", "many"], "--loops"),
         (["--sampler", "normal"], "poisson"),
-        (["--preset", "gpt5"], "--preset gpt5 is unknown; choose from kohli, saunshi, huginn, parcae, discoloop"),
+        (
+            ["--preset", "gpt5"],
+            "--preset gpt5 is unknown; choose from kohli, saunshi, huginn, parcae, discoloop",
+        ),
         (["--scale", "tpu"], "gpu"),
         (["--n_embd", "30"], "divisible"),
         (["--n_embd", "12", "--n_head", "4", "--position", "rope"], "even"),
@@ -39,19 +40,33 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["--lr", "nan"], "--lr"),
         (["--hops", "0"], "hop"),
         (["--hops", "-3"], "hop"),
-        (["--digits", "4"], "--digits has no meaning for --task multihop, which takes --hops, --entities, --relations"),
-        (["--task", "addition", "--hops=4"], "--hops has no meaning for --task addition, which takes --digits"),
-        (["--task", "composition", "--pause", "1"], "--pause has no meaning for --task composition"),
+        (
+            ["--digits", "4"],
+            "--digits has no meaning for --task multihop, which takes --hops, --entities",
+        ),
+        (
+            ["--task", "addition", "--hops=4"],
+            "--hops has no meaning for --task addition, which takes --digits",
+        ),
+        (
+            ["--task", "composition", "--pause", "1"],
+            "--pause has no meaning for --task composition",
+        ),
         (["--task", "addition", "--digits", "0"], "digits"),
         (["--task", "sudoku", "--box", "4x4"], "3x3"),
         (["--task", "phop", "--position", "grid"], "grid"),
-        (["--loss", "every"], "--per batch"),
         (["--out", "used"], "--resume"),
         (["--out", "nowhere", "--resume"], "not the folder of a run"),
         (["--task", "phop", "--resume"], "runs/phop is not the folder of a run"),
-        (["--out", "finished", "--resume", "--n_embd", "64", "--lr", "0.5"], "--lr 0.5 (there: 0.003), --n_embd 64"),
+        (
+            ["--out", "finished", "--resume", "--n_embd", "64", "--lr", "0.5"],
+            "--lr 0.5 (there: 0.003), --n_embd 64",
+        ),
         (["--out", "finished", "--resume", "--loops", "7"], "--loops 7 (there: 10)"),
-        (["--out", "finished", "--resume", "--task", "addition"], "--task addition (there: multihop)"),
+        (
+            ["--out", "finished", "--resume", "--task", "addition"],
+            "--task addition (there: multihop)",
+        ),
         (["--out", "finished", "--resume", "--threads", "-3"], "--threads"),
         (["--out", "finished", "--resume", "--minutes", "nan"], "--minutes"),
         (["--out", "finished/config.json", "--resume"], "Not a directory"),
@@ -59,15 +74,24 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["--loss", "every", "--per", "batch", "--backprop_loops", "2"], "backprop_loops"),
         (["--loss", "every", "--per", "batch", "--checkpoint_loops", "2"], "--checkpoint_loops"),
         (["--backprop_loops", "2", "--checkpoint_loops", "2"], "choose one"),
-        (["--task", "sudoku", "--curriculum"], "--curriculum"),
-        (["--task", "sudoku", "--sampler", "difficulty"], "--sampler difficulty"),
+        (["--task", "sudoku", "--curriculum"], "it needs --no-curriculum"),
+        (
+            ["--task", "sudoku", "--sampler", "difficulty"],
+            "--sampler other than blind and difficulty",
+        ),
         (["--task", "sudoku", "--puzzles", "3"], "at least 50"),
         (["--task", "phop", "--hops", "40"], "length"),
         (["--entities", "4", "--relations", "1", "--hops", "2"], "no val question"),
         (["--out", "finished/config.json"], "cannot write"),
+        (["--no-tied"], "add --sampler fixed"),
+        (["--no-tied", "--loops", "6"], "add --sampler fixed"),
+        (["--no-tied", "--sampler", "poisson"], "asks for up to 16: add --sampler fixed"),
         # a flag that would do nothing
         (["--loops", "12"], "--loops does nothing with --sampler blind"),
-        (["--loops", "12", "--sampler", "difficulty"], "--loops does nothing with --sampler difficulty"),
+        (
+            ["--loops", "12", "--sampler", "difficulty"],
+            "--loops does nothing with --sampler difficulty",
+        ),
         (["--slack", "2", "--sampler", "fixed"], "--slack does nothing with --sampler fixed"),
         (["--lead", "2", "--sampler", "poisson"], "--lead does nothing with --sampler poisson"),
         (["--task", "sudoku", "--slack", "2"], "--slack does nothing with --sampler fixed"),
@@ -78,7 +102,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
             "--hops has no meaning for --task parity.py, which takes --bits, --skew",
         ),
         (["--task", "parity.py", "--bits", "x"], "--bits"),
-        (["--task", "parity.py", "--bits", "0"], "block_size must be at least 1"),
+        (["--task", "parity.py", "--bits", "0"], "max_difficulty of --task parity.py is 0"),
         (["--model", "steps.py", "--row", "4"], "unrecognized arguments: --row 4"),
         (["--model", "steps.py", "--rows", "many"], "--rows"),
         (["--model", "steps.py", "--strength", "inf"], "--strength"),
@@ -86,36 +110,47 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_gets_one_line_and_exit_code_2(argv, words, capsys):
+def test_bad_input_gets_one_line_and_exit_code_2(argv, words, trained, capsys):
     Path("used").mkdir()
     Path("used/thesis.txt").write_text("precious")
     Path("parity.py").write_text(PARITY)
     Path("steps.py").write_text(STEPS)
     Path("broken.py").write_text("assert False\n")
     if any("finished" in word for word in argv):
-        main(["--task", "multihop", *TINY, "--out", "finished"])
-    before = {p: p.read_bytes() for p in Path().rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+        shutil.copytree(trained, "finished")
+    before = {
+        p: p.read_bytes() for p in Path().rglob("*") if p.is_file() and "__pycache__" not in p.parts
+    }
     assert words in refused(lambda: main(argv), capsys)
     assert all(p.read_bytes() == content for p, content in before.items())
 
 
-def test_a_model_of_ones_own_owns_its_flags_once_it_is_known(capsys):
-    Path("steps.py").write_text(STEPS)
-    main(["--model", "steps.py", *TINY, "--out", "run"])
-    assert "--rows has no meaning for --model looped" in refused(lambda: main(["--rows", "4"]), capsys)
-
-
-def test_an_untied_model_may_be_told_its_loops_beside_the_difficulty():
-    main(["--task", "multihop", "--hops", "2", "--no-tied", "--loops", "6", *TINY, "--out", "run"])
+def test_an_untied_model_is_told_how_many_loops_it_has_layers_for():
+    untied = "--task multihop --hops 2 --no-tied --sampler fixed --loops 6".split()
+    main([*untied, *TINY, "--out", "run"])
     assert len(load_model("run")[0].core) == 6
+    untied[untied.index("fixed")] = "uniform"  # never more than --loops
+    main([*untied, *TINY, "--out", "other"])
+    assert len(load_model("other")[0].core) == 6
 
 
 # ---- random command lines
 
-SANE = dict(steps="2", batch="4", eval_every="1", eval_size="4", n_embd="8", n_head="2", device="cpu")
+SANE = dict(
+    steps="2", batch="4", eval_every="1", eval_size="4", n_embd="8", n_head="2", device="cpu"
+)
 SMALL = dict(entities="12", hops="2", length="8", digits="2", puzzles="60", bits="3")
 NUMBERS = "0 1 2 3 5 8 0.5 1e-3 -1 -0.1 nan inf 1e400 99999999999999999999 '' x ½ 0x10 True".split()
-APART = ("out", "resume", "control", "threads", "compile", "minutes", "task", "model")  # places and processes
+APART = (
+    "out",
+    "resume",
+    "control",
+    "threads",
+    "compile",
+    "minutes",
+    "task",
+    "model",
+)  # places and processes
 FILES = {"parity.py": PARITY, "steps.py": STEPS}
 
 
@@ -124,17 +159,23 @@ def random_flags(seed):
     draw = random.Random(seed)
     for name, text in FILES.items():
         Path(name).write_text(text)
-    task = draw.choice((*sorted(TASKS), *sorted(TASKS), "parity.py", "chess"))
+    task = draw.choice((*OUR_TASKS, *OUR_TASKS, "parity.py", "chess"))
     model = draw.choice((*["looped"] * 5, "steps.py", "parity.py"))
-    own = [] if task == "chess" else runs.flag_names(runs.find_class("task", task))
-    chosen = dict(task=task, model=model, **SANE, **{name: value for name, value in SMALL.items() if name in own})
+    own = [] if task == "chess" else flag_names(find_task(task))
+    chosen = dict(
+        task=task,
+        model=model,
+        **SANE,
+        **{name: value for name, value in SMALL.items() if name in own},
+    )
     if draw.random() < 0.5:
         chosen.update(sampler="fixed", loops="3")
-    classes = (RunFlags, Settings, looped.Config, *(TASKS[name] for name in sorted(TASKS)))
-    kinds = {field.name: field.type for cls in classes for field in fields(cls) if field.name not in runs.FROM_TASK}
+    classes = (RunFlags, Settings, looped.Config, *map(find_task, OUR_TASKS))
+    kinds = {field.name: field.type for cls in classes for field in fields(cls)}
+    kinds = {name: kind for name, kind in kinds.items() if name not in FROM_TASK}
     kinds.update(colour=str, rows=int, told=bool, **{"": str})
     for name in draw.sample(sorted(kinds.keys() - set(APART)), draw.randrange(5)):
-        words = checks.CHOICES.get(name) or get_args(kinds[name])
+        words = get_args(kinds[name])
         if kinds[name] is str and not words:
             words = ("none", "add", "rope", "relative", "grid", "pre", "", "2x2")
         chosen[name] = draw.choice((*(words or NUMBERS), *NUMBERS[:6], draw.choice(NUMBERS)))
@@ -147,7 +188,7 @@ def random_flags(seed):
 
 
 def try_flags(seeds, capsys):
-    """Run each command line here; (how many ran, how many were refused, those that misbehaved and how)."""
+    """Run each command line: how many ran, how many were refused, and those that misbehaved."""
     ran, no, wrong = 0, 0, []
     for seed in seeds:
         argv, folder = random_flags(seed), Path(f"run{seed}")
@@ -180,7 +221,13 @@ def test_a_thousand_random_command_lines(block, capsys):
 
 @pytest.mark.parametrize(
     "flags",
-    ["--batch 9999999999999", "--n_embd 4000000", "--hops 99999999999", "--lr 1e30", "--threads 9999999"],
+    [
+        "--batch 9999999999999",
+        "--n_embd 4000000",
+        "--hops 99999999999",
+        "--lr 1e30",
+        "--threads 9999999",
+    ],
 )
 def test_sizes_beyond_this_machine_are_refused_in_one_line(flags, capsys):
     refused(lambda: main([*TINY, "--task", "multihop", *flags.split(), "--out", "run"]), capsys)

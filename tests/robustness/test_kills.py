@@ -1,27 +1,22 @@
-"""Processes that are killed at any moment and go on as if nothing had happened; two processes that equal one."""
+"""Processes that are killed at any moment and go on as if nothing had happened."""
 
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-import torch
-from helpers import ROOT, TINY, finish, main, metrics, same_checkpoints, start
+from helpers import ROOT, TINY, finish, metrics, same_checkpoints, start
 
 from train import load_model
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
-# ---- kill -9: a run that is killed and resumed, as often as you like, is the run that was left alone
+# kill -9: a run that is killed and resumed, as often as you like, ends as one that was left alone
 
-SHORT = "--task multihop --hops 4 --gate 0 --ema 0.9 --state_init noise --eval_every 1 --steps 40".split()
-RUN = [*TINY, *SHORT, "--out", "run"]
-# Calls that a run makes on its way to the disk, each the place of a murder. It happens before the call.
+SHORT = "--task multihop --hops 3 --gate 0 --ema 0.9 --state_init noise --eval_every 1".split()
+RUN = [*TINY, *SHORT, "--steps", "25", "--out", "run"]
+# A run makes certain calls on its way to the disk. It is killed before one of them.
 KILLED_AT = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
@@ -52,7 +47,9 @@ def straight(tmp_path_factory):
 
 
 def resume_or_begin():
-    return ["--out", "run", "--resume"] if Path("run/config.json").exists() else [*RUN, "--overwrite"]
+    return (
+        ["--out", "run", "--resume"] if Path("run/config.json").exists() else [*RUN, "--overwrite"]
+    )
 
 
 def check_whole_and_finish(straight):
@@ -69,7 +66,9 @@ def kill_at_random(straight, seed, times):
         process = start(*resume_or_begin())
         before = metrics("run") if Path("run/metrics.jsonl").exists() else ""
         deadline = time.time() + 60
-        while process.poll() is None and time.time() < deadline:  # once it has begun to train, at any time
+        while (
+            process.poll() is None and time.time() < deadline
+        ):  # once it has begun to train, at any time
             if Path("run/metrics.jsonl").exists() and metrics("run") not in ("", before):
                 break
             time.sleep(0.01)
@@ -80,7 +79,7 @@ def kill_at_random(straight, seed, times):
 
 
 def test_a_run_killed_at_random_moments_ends_as_if_left_alone(straight):
-    kill_at_random(straight, 0, times=2)
+    kill_at_random(straight, 0, times=1)
 
 
 def test_a_run_killed_inside_a_save_ends_as_if_left_alone(straight, call=10):
@@ -100,27 +99,3 @@ def test_a_run_killed_at_random_moments_many_times(straight, seed):
 @pytest.mark.parametrize("call", range(1, 13))
 def test_a_run_killed_inside_a_save_at_every_place(straight, call):
     test_a_run_killed_inside_a_save_ends_as_if_left_alone(straight, call)
-
-
-# ---- two processes
-
-
-def test_two_ranks_give_the_losses_of_one():
-    flags = "--task addition --digits 3 --ema 0.9 --steps 8 --eval_every 1 --eval_size 8 --n_embd 16 --n_head 2".split()
-    flags += ["--device", "cpu", "--gate", "0"]
-    main([*flags, "--batch", "16", "--out", "one"])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*torchrun, ROOT / "train.py", *flags, "--batch", "8", "--out", "two"], env=environment, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    one, two = ([json.loads(line) for line in metrics(folder).splitlines()] for folder in ("one", "two"))
-    assert [row["step"] for row in two] == list(range(1, 9)) and two[-1]["level"] > 1
-    for ours, theirs in zip(one, two):
-        for key in ("loss", "gradient", "right", "level"):
-            assert abs(ours[key] - theirs[key]) < 1e-5, (ours, theirs)
-    for name, weights in load_model("one")[0].state_dict().items():
-        torch.testing.assert_close(load_model("two")[0].state_dict()[name], weights, rtol=1e-4, atol=1e-5)
-    with pytest.raises(SystemExit):
-        main(["--out", "two", "--resume"])  # by one process: another run

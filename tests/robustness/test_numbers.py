@@ -1,12 +1,11 @@
-"""Numbers at the edge: no question, one loop and 256, explosions, threads."""
+"""Numbers at the edge: one loop and 256, explosions, threads."""
 
 import pytest
 import torch
 from helpers import TINY, main
 
-import runs
 import train
-from tasks import IGNORE
+from support.flags import make_model, make_task
 from train import load_model
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -14,18 +13,8 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 def small_model(*argv):
     flags, _ = train.parse_flags(["--task", "multihop", "--n_embd", "16", "--n_head", "2", *argv])
-    task = runs.make_task(flags)
-    return task, runs.make_model(flags, task)
-
-
-@pytest.mark.parametrize("loss", ("final", "every"))
-def test_a_batch_without_a_question_has_no_loss_and_no_gradient(loss):
-    task, model = small_model("--loss", loss, "--per", "batch")
-    batch = task.batch("train", 0, 4)
-    loss, prediction = model.loss(batch.tokens, torch.full_like(batch.targets, IGNORE), torch.full((4,), 3))
-    loss.backward()
-    assert loss == 0 and (prediction == IGNORE).all()
-    assert all(p.grad is None or (p.grad == 0).all() for p in model.parameters())
+    task = make_task(flags)
+    return task, make_model(flags, task)
 
 
 @pytest.mark.parametrize("norm", ("post", "pre", "sandwich"))
@@ -42,7 +31,21 @@ def test_one_sequence_one_loop_and_256_loops(norm):
 
 def test_states_that_explode_are_reported_with_their_size(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["--task", "multihop", *TINY, "--lr", "1e18", "--norm", "pre", "--clip", "0", "--out", "run"])
+        main(
+            [
+                "--task",
+                "multihop",
+                *TINY,
+                "--lr",
+                "1e18",
+                "--norm",
+                "pre",
+                "--clip",
+                "0",
+                "--out",
+                "run",
+            ]
+        )
     error = capsys.readouterr().err.splitlines()[-1]
     assert stop.value.code == 1 and "size of a state" in error and "run/checkpoint.pt" in error
     load_model("run")

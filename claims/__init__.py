@@ -1,0 +1,1 @@
+"""What each paper claims, measured in miniature: `python -m claims.NAME`."""

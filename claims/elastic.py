@@ -1,0 +1,78 @@
+"""
+ELT: Elastic Looped Transformers (Goyal et al. 2026, arXiv 2604.09168)
+
+The model is papers/elastic.py. Is any loop a usable exit, and is it none without this training?
+Beside it stand two ways to train all exits from the truth alone, and what the exits could say at
+best if the model walked one hop in each loop.
+
+    python -m claims.elastic          5 minutes a seed on one core
+"""
+
+from claims.experiment import Claim, run_claim
+from claims.rows import COLORS
+from support.figures import WIDTH, plt
+
+CLAIM = Claim(
+    name="elastic",
+    title="ELT: Elastic Looped Transformers (Goyal et al. 2026)",
+    arxiv="2604.09168",
+    changes="a random earlier loop learns from the truth, later from the last loop",
+    claim="any loop is a usable exit; trained for the last loop alone, the others are not",
+    theirs='ImageNet, video: one model for every budget; without it quality "degrades sharply" at '
+    "other loop counts",
+    note="hops through learnt facts instead of images; beside it two ways to train all exits from "
+    "the truth alone",
+)
+L, HOPS = 8, 6
+PLAIN, ELASTIC = "last loop alone", "elastic"
+MODELS = {
+    PLAIN: dict(),
+    ELASTIC: dict(model="elastic"),
+    "elastic without a teacher": dict(model="elastic", fade=0),
+    "mean of all loops": dict(loss="every"),
+}
+WALK = [min(loop, HOPS) / HOPS for loop in range(1, 2 * L + 1)]  # right, by one hop a loop
+WALK_EARLIER = sum(WALK[: L - 1]) / (L - 1)
+
+
+def measure(lab):
+    for name, flags in MODELS.items():
+        model, task, _ = lab.train(
+            name, task="multihop", hops=HOPS, sampler="fixed", loops=L, **flags
+        )
+        right = lab.by_loop(model, task, None, 2 * L)  # of the mixture of 1 to 6 hops
+        earlier, later = sum(right[: L - 1]) / (L - 1), sum(right[L:]) / L
+        yield dict(model=name, earlier=earlier, last=right[L - 1], later=later, by_loop=right)
+
+
+def judge(table):
+    ours = table.tell(["model"], dict(earlier=2, last=2, later=2))
+    ours = (
+        f"mean over the earlier loops, 1 to {L - 1} (last: after {L}, later: mean over {L + 1} to "
+        f"{2 * L}): {ours}; a walk of one hop a loop {WALK_EARLIER:.2f}"
+    )
+    plain, elastic = (table.median("earlier", model=name) for name in (PLAIN, ELASTIC))
+    loses = table.median("last", model=PLAIN) - table.median("last", model=ELASTIC)
+    if elastic < plain + 0.1 or loses > 0.02:
+        return ours, "not reproduced"
+    if plain < WALK_EARLIER - 0.1:
+        return ours, "reproduced"
+    return ours, "depends: the others answer what can be walked by then, too"
+
+
+def draw(table):
+    figure, axis = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
+    loops = range(1, 2 * L + 1)
+    for name, color in zip(MODELS, COLORS):
+        axis.plot(loops, table.median("by_loop", model=name), color=color, label=name)
+        table.curves(axis, "by_loop", style=".", color=color, model=name)
+    axis.axvline(L, color="k", lw=0.8, ls=":")
+    axis.plot(loops, WALK, color="k", lw=0.8, ls="--", label="a walk of one hop a loop")
+    axis.set(xlabel=f"loops at the exit (trained: {L})", ylabel="accuracy (test, 1 to 6 hops)")
+    axis.set_ylim(0, 1.05)
+    axis.legend(title="what learns to answer", loc="lower right")
+    return figure
+
+
+if __name__ == "__main__":
+    run_claim(CLAIM, measure, judge, draw)

@@ -1,0 +1,137 @@
+"""
+Equilibrium Reasoners: Learning Attractors Enables Scalable Reasoning
+(Huang, Geng, Kolter 2026, arXiv 2605.21488)
+
+The model is papers/equilibrium.py. There are two ways to think more: longer, or again from another
+start. Of several starts the answer that stands stillest is taken. Controls: a vote among the
+starts, an oracle, one start with as many loops in all, and the plain loop with all of this.
+
+    python -m claims.equilibrium          9 minutes a seed on one core
+"""
+
+from collections import deque
+
+import torch
+
+from analyses.solve import filled, moved
+from claims.experiment import Claim, run_claim
+from claims.rows import in_parts
+from support.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt
+from support.hashing import stream
+
+CLAIM = Claim(
+    name="equilibrium",
+    title="Equilibrium Reasoners (Huang et al. 2026)",
+    arxiv="2605.21488",
+    changes="starts from noise; a step goes 0.95 of the way and is shaken",
+    claim="more loops solve more boards, and more starts still more, of which the one that comes "
+    "to rest is taken",
+    theirs="9x9: 0.86 after 16 segments of several loops, 0.93 after 64, 0.998 after 64 from 128 "
+    "starts",
+    note="6x6 boards that need search; one state and a loss at every loop, no tiny recursive "
+    "model; a residual is of a step with its shake. One start of the plain loop is its embedding "
+    "in the first curve, else noise it never saw",
+)
+L, DEEP, STARTS = 12, 48, (1, 2, 4, 8)  # loops in training, and of each start in the test
+MOST = STARTS[-1]
+LONG = [L, 2 * L, *(DEEP * starts for starts in STARTS)]  # loops of a single start
+HARD = 32  # rounds: the name of boards that singles do not solve (62 in test, in other digits)
+ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid", sampler="fixed")
+ALL |= dict(loops=L, loss="every", curriculum=False, n_embd=48, batch=32, lr=3e-3, steps=2000)
+MODELS = {"equilibrium": dict(model="equilibrium"), "plain loop": {}}
+
+
+@torch.no_grad()
+def restart(model, tokens, loops, starts):
+    """
+    Each start from noise: the boards (starts, N, cells), and how far their last three loops moved
+    (starts, N).
+    """
+    boards, movement = [], []
+    for _ in range(starts):
+        noise = torch.randn(*tokens.shape, model.config.n_embd)
+        states = list(deque(model.states(tokens, loops, h=noise), maxlen=4))
+        boards.append(filled(tokens, model.readout(states[-1])))
+        movement.append(sum(moved(before, h) for before, h in zip(states, states[1:])))
+    return torch.stack(boards), torch.stack(movement)
+
+
+def choices(task, boards, movement, size):
+    """
+    The starts in groups of `size`: the share of the boards (starts, N, cells) that are right if
+    each group gives the answer that stands stillest, or the most frequent one; and if an oracle
+    chooses.
+    """
+    right = task.boards.solved(boards.flatten(0, 1)).float()
+    right = right.view(-1, size, boards.shape[1])  # (groups, size, N)
+    boards = boards.view(-1, size, *boards.shape[1:])
+    agree = (boards[:, :, None] == boards[:, None]).all(-1).sum(2)  # how many say the same
+    stillest, vote = movement.view_as(right).argmin(1), agree.argmax(1)  # (groups, N)
+    return {
+        "stillest": right.gather(1, stillest[:, None]).mean().item(),
+        "vote": right.gather(1, vote[:, None]).mean().item(),
+        "oracle": right.amax(1).mean().item(),
+    }
+
+
+def measure(lab):
+    fewer = dict(puzzles=2000) if lab.tiny else {}
+    for name, flags in MODELS.items():
+        model, task, _ = lab.train(name, **ALL | flags | fewer)
+        torch.manual_seed(stream(lab.seed, "starts"))
+        right = lab.by_loop(model, task, HARD, max(LONG))
+        for loops in LONG:
+            yield dict(model=name, loops=loops, right=right[loops - 1])
+        tokens = task.batch("test", 0, lab.examples, HARD).tokens
+        boards, movement = restart(model, tokens, DEEP, MOST)
+        for starts in STARTS:
+            for choice, share in choices(task, boards, movement, starts).items():
+                spent = DEEP * starts
+                yield dict(
+                    model=name, starts=starts, choice=choice, right=share, loops_in_all=spent
+                )
+
+
+def parts(table, name):
+    right = table.medians("right", over="loops", model=name)
+    stillest = table.median("right", model=name, starts=MOST, choice="stillest")
+    vote = table.median("right", model=name, starts=MOST, choice="vote")
+    one = table.median("right", model=name, starts=1, choice="vote")
+    return {
+        f"{DEEP} loops solve more than {L}": right[DEEP] > right[L] + 0.02,
+        f"{MOST} starts solve more than one": stillest > one + 0.02,
+        "more than one start with as many loops in all": stillest > right[max(LONG)] + 0.02,
+        "rest chooses no worse than a vote": stillest > vote - 0.01,
+    }
+
+
+def judge(table):
+    verdict = in_parts(parts(table, "equilibrium"), needed=2)
+    if verdict == "reproduced" and all(parts(table, "plain loop").values()):
+        verdict = "depends: it holds, and for the plain loop as well"
+    longer = table.tell(["model", "loops"], dict(right=2), loops=(L, DEEP, max(LONG)))
+    choice = ("vote", "stillest")
+    wider = table.tell(
+        ["model", "starts", "choice"], dict(right=2), starts=(1, MOST), choice=choice
+    )
+    return f"{longer}; {wider}", verdict
+
+
+def draw(table):
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4), sharey=True, layout="constrained")
+    for axis, name in zip(axes, MODELS):
+        label = "one start, longer"
+        table.plot(axis, "loops", "right", color=GREEN, label=label, model=name)
+        for choice, color in {"oracle": GREY, "vote": ORANGE, "stillest": BLUE}.items():
+            label = f"{choice} of 1..{MOST} starts of {DEEP} loops"
+            where = dict(model=name, choice=choice)
+            table.plot(axis, "loops_in_all", "right", color=color, label=label, **where)
+        axis.set(title=name, xlabel="loops in all", xscale="log", xticks=LONG, xticklabels=LONG)
+        axis.minorticks_off()
+    axes[0].set(ylabel="6x6 boards right (test)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+if __name__ == "__main__":
+    run_claim(CLAIM, measure, judge, draw)

@@ -1,0 +1,140 @@
+"""
+Scaling up Test-Time Compute with Latent Reasoning (Huginn; Geiping et al. 2025, arXiv 2502.05171)
+
+Start from noise, loop as often as a log-normal Poisson count says, read the question again in every
+loop, and let the gradient through the last few loops only. No loop knows how many are to come, and
+none can rely on where it started. So the loop learns to go to one place from everywhere, and to
+stay there: depth is then free at test time.
+
+In the loop nothing changes but settings: `python train.py --task multihop --preset huginn`. The
+control starts from the embedding, always loops equally often and learns through all loops. Both
+have the positions and the curriculum of the task's recipe.
+
+    python -m claims.huginn          6 minutes a seed on one core
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from analyses.exits import kl
+from claims.experiment import Claim, run_claim
+from claims.rows import in_parts
+from support.figures import WIDTH, plt
+from support.hashing import stream
+
+CLAIM = Claim(
+    name="huginn",
+    title="Scaling up Test-Time Compute with Latent Reasoning (Geiping et al. 2025)",
+    arxiv="2502.05171",
+    changes="a start from noise, log-normal Poisson counts, gradient through the last loops "
+    "(`--preset huginn`)",
+    claim="more loops at test help up to a plateau that depends on the question, an exit by KL "
+    "finds it, and any start leads to the same end",
+    theirs="ARC-C 0.28, 0.35, 0.38, 0.38 at 4, 8, 16, 32 loops; easy tasks end at 8 loops, hard "
+    "ones at 32 and more",
+    note="multi-hop instead of language; positions and curriculum are those of the task",
+)
+LOOPS = 48
+TRAINED, HARD = (1, 2, 4, 6), 12  # hops
+ALL = dict(task="multihop", preset="huginn", position="window", reach=3, curriculum=True)
+ALL |= dict(lr=3e-3, steps=4000)
+MODELS = {
+    "huginn": {},
+    "control": dict(state_init="embed", sampler="fixed", loops=9, backprop_loops=0),
+}
+
+
+@torch.no_grad()
+def ends(model, task, seed):
+    """
+    Two starts from noise: how alike the states are after LOOPS loops (cosine), and how right after
+    one of them.
+    """
+    batch = task.batch("test", 0, 64, task.max_difficulty)
+    torch.manual_seed(stream(seed, "starts"))
+    start, _, _ = model.begin(batch.tokens)
+    first = model.think(batch.tokens, LOOPS, h=torch.randn_like(start))
+    second = model.think(batch.tokens, LOOPS, h=torch.randn_like(start))
+    right = task.check(batch, model.readout(first).argmax(-1)).float().mean().item()
+    return F.cosine_similarity(first.flatten(1), second.flatten(1)).mean().item(), right
+
+
+def measure(lab):
+    for name, flags in MODELS.items():
+        model, task, _ = lab.train(name, **ALL | flags)
+        torch.manual_seed(stream(lab.seed, "noise"))  # the same starts, whether it is new or kept
+        for hops in (*TRAINED, HARD):
+            curve = lab.by_loop(model, task, hops, LOOPS)
+            batch = task.batch("test", 0, lab.examples, hops)
+            asked = batch.targets >= 0
+            logits, loops = model.solve(batch.tokens, kl, 0.001, LOOPS, asked)
+            right = task.check(batch, logits.argmax(-1)).float().mean().item()
+            yield dict(
+                model=name,
+                hops=hops,
+                at_last=curve[-1],
+                right_at_exit=right,
+                loops_at_exit=loops.float().mean().item(),
+                by_loop=curve,
+            )
+        same, right = ends(model, task, lab.seed)
+        yield dict(model=name, same_end=same, right_from_noise=right)
+
+
+def plateau(curve):
+    """The first loop from which on the accuracy is within 0.02 of what it is in the end."""
+    below = np.flatnonzero(curve < curve[-1] - 0.02)
+    return int(below[-1]) + 2 if len(below) else 1
+
+
+def parts(table, name):
+    loops = [plateau(table.median("by_loop", model=name, hops=hops)) for hops in TRAINED]
+    few, many = (table.median("loops_at_exit", model=name, hops=hops) for hops in (1, 6))
+    lost = table.median("at_last", model=name, hops=6)
+    lost -= table.median("right_at_exit", model=name, hops=6)
+    same = table.median("same_end", model=name)
+    right = table.median("right_from_noise", model=name)
+    later = loops == sorted(loops) and loops[-1] > loops[0]
+    return {
+        "a plateau, later for more hops": solves(table, name) and later,
+        "the exit finds it": few < many < LOOPS / 2 and lost < 0.02,
+        "any start leads there": same > 0.95 and right > 0.9,
+    }
+
+
+def solves(table, name):
+    """Is every trained depth solved after the last loop?"""
+    return all(table.median("at_last", model=name, hops=hops) > 0.9 for hops in TRAINED)
+
+
+def judge(table):
+    verdict = in_parts(parts(table, "huginn")) if solves(table, "huginn") else "not reproduced"
+    if verdict == "reproduced" and all(parts(table, "control").values()):
+        verdict = "depends: it holds, and for the plain loop as well"
+    exits = table.tell(["model", "hops"], dict(at_last=2, right_at_exit=2, loops_at_exit=0))
+    said = [f"right after {LOOPS} loops (exit by KL): {exits}"]
+    for name in MODELS:
+        loops = [plateau(table.median("by_loop", model=name, hops=hops)) for hops in TRAINED]
+        at = ", ".join(str(each) for each in loops)
+        said.append(f"{name}: plateaus of 1, 2, 4, 6 hops at {at} loops")
+    starts = table.tell(["model"], dict(same_end=2, right_from_noise=2))
+    return "; ".join([*said, f"same end from noise (cosine): {starts}"]), verdict
+
+
+def draw(table):
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8), layout="constrained", sharey=True)
+    for axis, name in zip(axes, MODELS):
+        for i, hops in enumerate((*TRAINED, HARD)):
+            color, label = plt.cm.viridis(i / 5), f"{hops} hops"
+            table.curves(axis, "by_loop", color=color, label=label, model=name, hops=hops)
+        axis.set(xlabel="loops at test", title=name, xscale="log", ylim=(-0.02, 1.02))
+        axis.set_xticks((1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32))
+        axis.minorticks_off()
+    axes[0].set_ylabel("accuracy (test)")
+    axes[1].legend(fontsize="small")
+    return figure
+
+
+if __name__ == "__main__":
+    run_claim(CLAIM, measure, judge, draw)

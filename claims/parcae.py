@@ -1,0 +1,126 @@
+"""
+Parcae: Scaling Laws for Stable Looped Language Models (Prairie et al. 2026, arXiv 2604.12946)
+
+The model is papers/parcae.py. A budget of compute can be spent on loops or on data: with more
+loops, fewer questions are seen. At each budget there is a best number of loops in between; does it
+grow with the budget? At test, more loops than in training gain little: the loss falls like an
+exponential to what it is at the mean count of training, and stays. (That the model stays stable
+where others do not is shown by `python analyze.py stability`.)
+
+    python -m claims.parcae          10 minutes a seed on one core
+"""
+
+import numpy as np
+import torch
+
+from analyses.depth_more import fit_exponential
+from claims.experiment import Claim, run_claim
+from claims.rows import said
+from support.figures import BLUE, WIDTH, plt
+
+CLAIM = Claim(
+    name="parcae",
+    title="Parcae: Scaling Laws for Stable Looped Language Models (Prairie et al. 2026)",
+    arxiv="2604.12946",
+    changes="diagonal injection, Poisson counts for each sequence, gradient through half of them "
+    "(`--preset parcae`)",
+    claim="at equal FLOPs the best number of loops grows with the budget; loops beyond those of "
+    "training gain little",
+    theirs="best loops as FLOPs^0.40, data as FLOPs^0.78; the loss ends within 0.2 % of that at "
+    "the mean of training",
+    note="multi-hop instead of text; one block, looped, and none before or after it; FLOPs as "
+    "passes through a block; a parabola through the logarithm of the loss",
+)
+LOOPS = (2, 4, 8, 16)
+BUDGETS = (4000, 8000, 16000, 32000)  # passes of a batch through a block; a backward one is two
+ALL = dict(task="multihop", hops=4, position="window", preset="parcae", lr=3e-3)
+ALL |= dict(n_prelude=0, n_coda=0)  # three layers would be enough
+ALL |= dict(curriculum=False)  # all see the same questions
+
+
+def cost(loops):
+    """Of a step: forward through all loops, and back through half of them."""
+    return loops + 2 * half(loops)
+
+
+def half(loops):
+    return (loops + 1) // 2
+
+
+@torch.no_grad()
+def losses_of(lab, model, task, counts):
+    """Nats an answer on the mixture of training, val split, after each of the loop counts."""
+    torch.manual_seed(lab.seed)  # of the starts from noise
+    batch = task.batch("val", 0, 4 * lab.examples)
+    return [float(model.loss(batch.tokens, batch.targets, loops)[0]) for loops in counts]
+
+
+def measure(lab):
+    for budget in BUDGETS:
+        for loops in LOOPS:
+            flags = ALL | dict(loops=loops, backprop_loops=half(loops))
+            flags |= dict(steps=budget // cost(loops), eval_every=budget)
+            model, task, _ = lab.train(f"{budget}_{loops}", **flags)
+            (loss,) = losses_of(lab, model, task, [loops])
+            yield dict(budget=budget, loops=loops, loss=loss)
+    counts = range(1, 4 * LOOPS[-1] + 1)  # of the last model: most loops, most data
+    yield dict(loss_by_loop=losses_of(lab, model, task, counts))
+
+
+def best(table, budget):
+    """The lowest point of a parabola through log(loss) over log2(loops)."""
+    losses = [*table.medians("loss", over="loops", budget=budget).values()]
+    a, b, _ = np.polyfit(np.log2(LOOPS), np.log(losses), 2)
+    if a <= 0:  # no valley
+        return float(LOOPS[losses.index(min(losses))])
+    return 2 ** float(np.clip(-b / (2 * a), np.log2(LOOPS[0]), np.log2(LOOPS[-1])))
+
+
+def gain_beyond(curve):
+    """The share of what loops gain at test that comes beyond the mean count of training."""
+    first, mean, lowest = curve[0], curve[LOOPS[-1] - 1], min(curve)
+    return (mean - lowest) / (first - lowest)
+
+
+def judge(table):
+    loops = [best(table, budget) for budget in BUDGETS]
+    power = np.polyfit(np.log(BUDGETS), np.log(loops), 1)[0]
+    beyond = [gain_beyond(curve) for curve in table.values("loss_by_loop")]
+    at = ", ".join(f"{each:.1f}" for each in loops)
+    passes = ", ".join(str(budget) for budget in BUDGETS)
+    ours = f"best loops {at} at {passes} passes (FLOPs^{power:.2f}); "
+    ours += f"of what loops gain at test {said(beyond)} comes beyond the mean"
+    grows = loops == sorted(loops) and loops[-1] > 1.5 * loops[0]  # never less with more
+    ends = np.median(beyond) < 0.05
+    if grows and ends:
+        return ours, "reproduced"
+    if grows or ends:
+        return ours, f"depends: only {'the growth' if grows else 'the end'}"
+    return ours, "not reproduced"
+
+
+def draw(table):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.8), layout="constrained")
+    for i, budget in enumerate(BUDGETS):
+        color = plt.cm.viridis(i / len(BUDGETS))
+        table.plot(left, "loops", "loss", color=color, label=budget, budget=budget)
+    left.set(xlabel="mean loops in training", ylabel="loss (nats, val)", xscale="log", yscale="log")
+    left.set_xticks(LOOPS, LOOPS)
+    left.minorticks_off()
+    place = dict(loc="upper center", bbox_to_anchor=(0.5, 1.25), fontsize="small")
+    left.legend(title="passes through a block", ncols=4, **place)
+    table.curves(right, "loss_by_loop", style=".", color="k")
+    curve = table.median("loss_by_loop")
+    fit = fit_exponential(curve)
+    counts = np.arange(1, len(curve) + 1)
+    fitted = fit["e_inf"] + fit["A"] * np.exp(-fit["k"] * counts)
+    right.plot(counts, fitted, color=BLUE, label="an exponential")
+    right.axvline(LOOPS[-1], color="k", ls=":", label="mean of training")
+    right.legend(fontsize="small")
+    right.set_xlabel(f"loops at test (trained on {LOOPS[-1]} on average)")
+    right.set_ylabel("loss (nats, val)")
+    return figure
+
+
+if __name__ == "__main__":
+    run_claim(CLAIM, measure, judge, draw)

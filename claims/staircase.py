@@ -1,0 +1,86 @@
+"""
+Staircase Attention for Recurrent Processing of Sequences (Ju et al. 2021, arXiv 2106.04279)
+
+The model is papers/staircase.py, the task places.py. At the same cost a token, does a recurrence in
+time follow things through a text that is too long for a fixed number of loops? The controls see as
+far in a loop as the staircase does: a ladder at its cost, and one with as many steps in a row,
+which costs more and more.
+
+    python -m claims.staircase                9 minutes a seed on one core
+"""
+
+from claims.experiment import Claim, run_claim
+from claims.rows import COLORS
+from support.figures import WIDTH, plt
+
+CLAIM = Claim(
+    name="staircase",
+    title="Staircase Attention (Ju et al. 2022)",
+    arxiv="2106.04279",
+    changes="loop t works on a window of chunks that moves over the text",
+    claim="at the same cost a token, a recurrence in time tracks what a fixed number of loops "
+    "cannot",
+    theirs="staircases solve tasks of tracking that transformers cannot (said; numbers not "
+    "verified)",
+    note="one layer; nothing is cached of the chunks that have left, the paper's plain variant. "
+    "Ladders that see all of the text, 3 seeds: at its cost 0.25 [0.12, 0.29] of 24 moves; with 16 "
+    "loops, always, 0.99 of 24 and 0.00 of 96",
+)
+MOVES, CHUNK, PASSES = 24, 2, 4
+ASKED = (12, 24, 48, 96)  # moves
+
+
+def steps(moves):
+    """Loops until the last chunk has had its passes."""
+    chunks = -(-(moves + 1) // CHUNK)
+    return chunks + PASSES - 1
+
+
+ALL = dict(task="places", moves=MOVES, sampler="fixed", reach=CHUNK * PASSES)
+ALL |= dict(curriculum=False, lr=3e-3, eval_size=100, steps=1500)
+LADDER, STAIRCASE, LONG = "ladder", "staircase", "long ladder"
+MODELS = {  # with a window of CHUNK * PASSES tokens a ladder sees what the staircase sees
+    LADDER: dict(position="window", loops=PASSES),
+    STAIRCASE: dict(
+        model="staircase", position="relative", chunk=CHUNK, passes=PASSES, loops=steps(MOVES)
+    ),
+    LONG: dict(position="window", sampler="poisson", loops=steps(MOVES)),  # on average
+}
+
+
+def measure(lab):
+    for name, flags in MODELS.items():
+        model, task, _ = lab.train(name, **ALL | flags)
+        for moves in ASKED:
+            loops = PASSES if name == LADDER else steps(moves)
+            yield dict(model=name, moves=moves, right=lab.by_loop(model, task, moves, loops)[-1])
+
+
+def judge(table):
+    ours = table.tell(["model", "moves"], dict(right=2))
+    right, far = (table.medians("right", over="model", moves=moves) for moves in (MOVES, ASKED[-1]))
+    better = right[STAIRCASE] > max(0.9, right[LADDER] + 0.3)
+    verdict = "reproduced" if better else "not reproduced"
+    if min(far[STAIRCASE], far[LONG]) > 0.9:
+        times = steps(ASKED[-1]) // PASSES
+        verdict += f"; a ladder of as many steps does it, too, at {times} times the cost"
+    return f"right at every move, {ours}", verdict
+
+
+def draw(table):
+    figure, axis = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
+    costs = (PASSES, PASSES, f"{steps(ASKED[0])} to {steps(ASKED[-1])}")
+    for name, cost, color in zip(MODELS, costs, COLORS[1:]):
+        style = "--" if name == LONG else "-"  # it lies upon the staircase
+        label = f"{name}, {cost} passes a token"
+        table.plot(axis, "moves", "right", style, color=color, label=label, model=name)
+    axis.axvline(MOVES, color="black", ls=":", label="longest in training")
+    axis.set(xlabel="moves", ylabel="right at every move (test)", xscale="log", ylim=(-0.03, 1.05))
+    axis.set_xticks(ASKED, ASKED)
+    axis.minorticks_off()
+    axis.legend(fontsize=9)
+    return figure
+
+
+if __name__ == "__main__":
+    run_claim(CLAIM, measure, judge, draw)

@@ -1,0 +1,1 @@
+"""Models of the literature, each as the difference to looped.py: `train.py --model NAME`."""

@@ -1,0 +1,343 @@
+"""
+The logic of Sudoku boards, on many boards at once, and the generator of puzzles. The task itself is
+in tasks.py.
+"""
+
+import os
+from contextlib import suppress
+
+import torch
+from tqdm import tqdm
+
+from support.files import load_tensors
+from support.hashing import SPLITS, in_split, salted, scramble
+from support.puzzle_files import line_of, read_puzzles
+
+SEARCH = 32  # the difficulty of puzzles that singles do not solve
+
+
+class Boards:
+    """
+    What the rules say about boards (N, cells), row by row, with 0 for a blank. The box "2x3" has 2
+    rows and 3 columns and makes boards of 6x6.
+    """
+
+    def __init__(self, box):
+        if box not in ("2x2", "2x3", "3x3"):
+            raise ValueError(f"box={box!r} is unknown; choose from 2x2, 2x3, 3x3")
+        self.rows, self.columns = rows, columns = [int(size) for size in box.split("x")]
+        n = self.n = rows * columns
+        where = [(cell // n, cell % n) for cell in range(n * n)]
+        self.coordinates = tuple((r, c, r // rows * rows + c // columns) for r, c in where)
+        self.units_of_cell = torch.tensor(self.coordinates) + torch.tensor(
+            (0, n, 2 * n)
+        )  # (cells, 3)
+        in_unit = (self.units_of_cell[None] == torch.arange(3 * n)[:, None, None]).any(
+            2
+        )  # (3n, cells)
+        self.units = in_unit.nonzero()[:, 1].view(3 * n, n)  # the cells of each row, column and box
+        self.all_digits = 2**n - 1
+        self.lowest_digit = torch.zeros(2**n, dtype=torch.long)  # of a set
+        for digit in range(n, 0, -1):
+            self.lowest_digit[2 ** (digit - 1) :: 2**digit] = digit
+
+    # ---- one round of logic, on whole batches of boards (N, cells) with 0 for blanks. A set of
+    # digits is a number with
+    # the bit 2**(d - 1) for digit d: a union is |, and one operation serves all boards. Sets are
+    # kept as (cells, N), so
+    # that a cell of all boards is one piece of memory; with both, a bank is made five times faster
+    # than with one-hots.
+
+    def placed(self, boards):
+        """What stands in each cell, as sets (cells, N)."""
+        return (1 << boards.T.int().contiguous()) >> 1
+
+    def seen(self, sets):
+        """
+        Of sets (cells, N): the digits that stand once or more, and twice or more, in each unit:
+        (units, N) each.
+        """
+        once = twice = torch.zeros_like(sets[: len(self.units)])
+        for cells in self.units.T:
+            more = sets[cells]
+            twice = twice | (once & more)
+            once = once | more
+        return once, twice
+
+    def around(self, sets):
+        """
+        Of sets (units, N): the union over the row, the column and the box of each cell (cells, N).
+        """
+        row, column, box = self.units_of_cell.T
+        return sets[row] | sets[column] | sets[box]
+
+    def candidates(self, boards):
+        """
+        The digits that a blank's row, column and box leave it, as sets (cells, N); none elsewhere.
+        """
+        placed = self.placed(boards)
+        return torch.where(placed == 0, self.all_digits & ~self.around(self.seen(placed)[0]), 0)
+
+    def deduce(self, boards):
+        """
+        Fill in all cells that only one digit fits (naked singles) and all digits that only fit one
+        cell (hidden).
+        """
+        fits = self.candidates(boards)
+        once, twice = self.seen(fits)
+        hidden = fits & self.around(once & ~twice)
+        single = torch.where(fits & (fits - 1) == 0, fits, hidden)
+        return boards + self.lowest_digit[single].T
+
+    def propagate(self, boards, until=None):
+        """
+        Deduce until nothing moves, or until a cell of each board is filled, `until` (N,); returns
+        the boards and the rounds (N,) that changed them.
+        """
+        rounds = torch.zeros(len(boards), dtype=torch.long, device=boards.device)
+        moving = torch.arange(len(boards), device=boards.device)
+        boards = boards.clone()
+        while len(moving):
+            after = self.deduce(boards[moving])
+            moved = (after != boards[moving]).any(1)
+            moving = moving[moved]
+            boards[moving] = after[moved]
+            rounds[moving] += 1
+            if until is not None:
+                moving = moving[boards[moving, until[moving]] == 0]
+        return boards, rounds
+
+    def broken(self, boards):
+        """
+        (N,) bool: a digit stands twice in a unit, or has no place left there, or a blank has no
+        digit left.
+        """
+        placed, fits = self.placed(boards), self.candidates(boards)
+        once, twice = self.seen(placed)
+        nowhere = (once | self.seen(fits)[0]) != self.all_digits
+        return (twice > 0).any(0) | nowhere.any(0) | (placed + fits == 0).any(0)
+
+    def solved(self, boards):
+        """(N,) bool: is every digit exactly once in every unit?"""
+        return (self.seen(self.placed(boards))[0] == self.all_digits).all(0)
+
+    def difficulty(self, boards):
+        """(N,): the rounds of propagation that solve each board, SEARCH where they do not."""
+        filled, rounds = self.propagate(boards)
+        return torch.where(self.solved(filled), rounds, SEARCH)
+
+    # ---- puzzles
+
+    def fill(self, number, generator):
+        """
+        Random full grids (number, cells): guess where few digits fit, propagate, restart the boards
+        that break.
+        """
+        boards = torch.zeros(number, self.n**2, dtype=torch.long)
+        unfinished = torch.arange(number)
+        while len(unfinished):
+            now = boards[unfinished]
+            fits = self.candidates(now).T[..., None] >> torch.arange(self.n) & 1  # (N, cells, n)
+            choices = fits.sum(2).float().masked_fill(now > 0, torch.inf)
+            cell = (choices + torch.rand(choices.shape, generator=generator)).argmin(1)
+            digit = (
+                fits[range(len(now)), cell] * torch.rand(len(now), self.n, generator=generator)
+            ).argmax(1) + 1
+            now[range(len(now)), cell] = digit
+            now = self.propagate(now)[0]
+            now[self.broken(now)] = 0
+            boards[unfinished] = now
+            unfinished = unfinished[~self.solved(now)]
+        return boards
+
+    def dig(self, grids, generator, bar, search=False):
+        """
+        Blank out cells in random order while the puzzle keeps one solution, each down to a number
+        of clues of its own.
+
+        What singles still solve has one solution. With `search` a cell may also go when putting any
+        other digit there leads to a contradiction: of the solutions that this might have added,
+        none exists.
+        """
+        boards = grids.clone()
+        everyone = torch.arange(len(grids))
+        order = torch.rand(grids.shape, generator=generator).argsort(1)
+        blanks = (torch.rand(len(grids), generator=generator).mul(0.7).add(0.3) * self.n**2).long()
+        for cell in order.T:
+            bar.update()
+            trial = boards.clone()
+            trial[everyone, cell] = 0
+            more = (boards == 0).sum(1) < blanks
+            keep = torch.zeros_like(more)
+            again = self.propagate(trial[more], until=cell[more])[
+                0
+            ]  # once it is back, the rest follows as before
+            keep[more] = again[range(len(again)), cell[more]] > 0
+            if search:
+                left = (more & ~keep).nonzero()[
+                    :, 0
+                ]  # the boards that a contradiction may still help
+                fits = self.candidates(trial[left])[cell[left], torch.arange(len(left))]
+                row, digit = (fits[:, None] >> torch.arange(self.n) & 1).nonzero().T
+                digit = digit + 1
+                wrong = grids[left, cell[left]][row] != digit
+                row, digit = left[row[wrong]], digit[wrong]
+                other = trial[row]
+                other[range(len(row)), cell[row]] = digit
+                keep[left] = True
+                keep[row[~self.broken(self.propagate(other)[0])]] = False
+            boards = torch.where(keep[:, None], trial, boards)
+        return boards
+
+    def relabelled(self, grids):
+        """The grids (N, cells) with their digits renamed so that they begin 1, 2, 3..."""
+        name = torch.zeros(len(grids), self.n + 1, dtype=torch.long)
+        name.scatter_(1, grids[:, : self.n], torch.arange(1, self.n + 1).expand(len(grids), -1))
+        return name.gather(1, grids)
+
+    def kind(self, grids):
+        """
+        A number (N, 1) for each grid (N, cells) that no symmetry changes: other names for the
+        digits, rows in another order within a band, bands in another order, the same for columns
+        and stacks, and, where boxes are square, the board turned over. So grids that are
+        essentially the same have the same number (few others do).
+
+        The way from a row to another is a permutation of the digits: what stands above goes to what
+        stands below. The lengths of its cycles know nothing of names or of the order of columns,
+        and sums nothing of the order of rows.
+        """
+        n, height, width = self.n, self.rows, self.columns
+        board = grids.view(-1, n, n) - 1
+        ways = [self.cycles(board).view(-1, n // height, height, n // height, height)]
+        ways.append(self.cycles(board.mT).view(-1, n // width, width, n // width, width))
+        sides = []
+        for way in ways:  # (N, band, row, band, row)
+            same_band = torch.eye(way.shape[1], dtype=torch.long)[:, None, :, None]
+            of_row = scramble(way + same_band).sum((3, 4))
+            sides.append(scramble(scramble(of_row).sum(2)).sum(1))
+        rows, columns = sides
+        both = rows + columns if height == width else rows + scramble(columns)
+        return scramble(both)[:, None]
+
+    def cycles(self, board):
+        """
+        (N, n, n): the cycle lengths of the permutation from each row of the board (N, n, n) to
+        each, as a number.
+        """
+        n = self.n
+        place = board.argsort(2)  # [., row, digit]: in which column it stands
+        step = (
+            board[:, None].expand(-1, n, -1, -1).gather(3, place[:, :, None].expand(-1, -1, n, -1))
+        )
+        digits, lengths = torch.arange(n), torch.zeros_like(step)
+        now = step
+        for length in range(1, n + 1):
+            lengths = torch.where((now == digits) & (lengths == 0), length, lengths)
+            now = step.gather(3, now)
+        return scramble(lengths).sum(3)
+
+    def solutions(self, boards):
+        """
+        How many solutions each board (N, cells) has, 0, 1 or 2 for more; and one of them (N,
+        cells).
+        """
+        count, found = torch.zeros(len(boards), dtype=torch.long), torch.zeros_like(boards)
+        stack, owner = boards, torch.arange(len(boards))
+        while len(
+            stack
+        ):  # the newest first, else an empty board would fill the memory before its first solution
+            stack, now = stack[:-1000], self.propagate(stack[-1000:])[0]
+            owner, of = owner[:-1000], owner[-1000:]
+            solved = self.solved(now)
+            found[of[solved]] = now[solved]
+            count.index_add_(0, of[solved], torch.ones_like(of[solved]))
+            open_ = ~solved & ~self.broken(now)
+            now, of = now[open_], of[open_]
+            fits = self.candidates(now).T[..., None] >> torch.arange(self.n) & 1  # (N, cells, n)
+            cell = (
+                fits.sum(2).masked_fill(now > 0, self.n + 1).argmin(1)
+            )  # where the fewest digits fit
+            row, digit = fits[range(len(now)), cell].nonzero().T
+            more = now[row]
+            more[range(len(row)), cell[row]] = digit + 1
+            stack, owner = torch.cat((stack, more)), torch.cat((owner, of[row]))
+            wanted = count[owner] < 2
+            stack, owner = stack[wanted], owner[wanted]
+        return count.clamp(max=2), found
+
+
+def load_bank(boards, puzzles, search, folder, salt):
+    """{split: {"puzzle", "grid" (N, cells), "difficulty" (N,)}}, from the folder if it is there."""
+    box = f"{boards.rows}x{boards.columns}"
+    suffix = (
+        f"-{salted(0, salt):x}" if salt else ""
+    )  # the salt itself may be unfit for a file's name
+    path = folder / f"sudoku-{box}-{puzzles}{'-search' if search else ''}-by-kind{suffix}.pt"
+    with suppress(
+        Exception
+    ):  # whatever a missing, foreign or damaged file raises: make the bank again
+        return load_tensors(path)
+    bank = make_bank(boards, puzzles, search, salt)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    torch.save(bank, unfinished)
+    os.replace(unfinished, path)
+    return bank
+
+
+def make_bank(boards, puzzles, search, salt):
+    generator = torch.Generator().manual_seed(salted(0, salt))  # the bank is the same for all seeds
+    threads = torch.get_num_threads()
+    torch.set_num_threads(
+        1
+    )  # several gain little, and on a busy machine they cost up to twenty times the time
+    n = boards.n
+    with tqdm(
+        total=n * n + 1, desc=f"making {puzzles} {n}x{n} puzzles", leave=False, disable=None
+    ) as bar:
+        grid = boards.fill(puzzles, generator)
+        bar.update()
+        puzzle = boards.dig(grid, generator, bar, search)
+    torch.set_num_threads(threads)
+    everything = {"puzzle": puzzle, "grid": grid, "difficulty": boards.difficulty(puzzle)}
+    if n == 4:
+        kind = boards.relabelled(grid)
+    else:
+        kind = torch.cat([boards.kind(part) for part in grid.split(10_000)])
+    bank = {}
+    for split in SPLITS:
+        rows = in_split(kind, split, salt)
+        bank[split] = {name: values[rows] for name, values in everything.items()}
+        if not rows.any():  # there are few kinds of 4x4
+            raise ValueError(
+                f"no {split} puzzle among {puzzles}: choose another salt, a larger box or more "
+                "puzzles"
+            )
+    return bank
+
+
+def bank_from_file(boards, path):
+    """
+    The puzzles of a file as every split, in its order; the line of each; and what was skipped,
+    since a puzzle has exactly one solution, "line 3: no solution".
+    """
+    puzzles, given, lines, skipped = read_puzzles(path)
+    if puzzles.shape[1] != boards.n**2:
+        box = f"{boards.rows}x{boards.columns}"
+        raise ValueError(
+            f"{path} holds boards of {puzzles.shape[1]} cells; box={box} has {boards.n**2}"
+        )
+    count, solutions = boards.solutions(puzzles)
+    for line, number, solution, expected in zip(lines, count.tolist(), solutions, given):
+        if number != 1:
+            skipped.append(f"line {line}: {('no solution', '', 'two solutions or more')[number]}")
+        elif expected.any() and not torch.equal(expected, solution):
+            skipped.append(f"line {line}: the solution given is wrong")
+    skipped.sort(key=line_of)
+    right = (count == 1) & ((given == 0).all(1) | (given == solutions).all(1))
+    if not right.any():
+        raise ValueError(f"{path} holds no puzzle; {skipped[0]}")
+    lines = [line for line, keep in zip(lines, right.tolist()) if keep]
+    puzzles, solutions = puzzles[right], solutions[right]
+    part = dict(puzzle=puzzles, grid=solutions, difficulty=boards.difficulty(puzzles))
+    return dict.fromkeys(SPLITS, part), lines, skipped

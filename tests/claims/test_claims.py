@@ -1,0 +1,93 @@
+"""Each claim runs in small, from training to its picture; and the pages say what the JSON says."""
+
+import importlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+from claims import experiment, table
+from train import load_model
+
+NAMES = table.names_of_claims()
+QUICK = ("coconut", "mano", "mixture_of_experts", "ouro", "programmable_computer")
+COMMITTED = sorted((ROOT / "results/papers").glob("*/*.json"))
+
+
+def each_claim():
+    """All of them; those that take more than a few seconds are marked as slow."""
+    for name in NAMES:
+        yield pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+
+
+def claim(name):
+    return importlib.import_module(f"claims.{name}")
+
+
+def small_lab(name="latent_thoughts"):
+    return experiment.Lab(claim(name).CLAIM, seed=0, tiny=True, threads=1)
+
+
+@pytest.mark.parametrize("name", each_claim())
+def test_it_runs_in_small(name, elsewhere, capsys, monkeypatch):
+    # a curve takes half of the time of a training of three steps
+    monkeypatch.setattr("support.session.draw_curve", lambda *_: None)
+    module = claim(name)
+    assert module.CLAIM.name == name and module.__doc__.count(f"python -m claims.{name}") == 1
+    by_seed = [experiment.found_by(small_lab(name), module.measure)]
+    experiment.finish(module.CLAIM, [0], by_seed, module.judge, module.draw)
+    assert module.CLAIM.claim in capsys.readouterr().out
+    numbers = json.loads(Path(f"runs/{name}/{name}.json").read_text())
+    assert numbers["by_seed"] == by_seed
+    assert Path(f"runs/{name}/{name}.png").stat().st_size > 5000
+    again = experiment.found_by(small_lab(name), lambda lab: pytest.fail("was measured before"))
+    assert [again] == by_seed
+
+
+def test_what_was_trained_is_kept(elsewhere):
+    lab = small_lab()
+    model, _, _ = lab.train("a", task="multihop")
+    before = (lab.folder / "a/checkpoint.pt").stat().st_mtime_ns
+    again, _, flags = lab.train("a", task="multihop")
+    assert (lab.folder / "a/checkpoint.pt").stat().st_mtime_ns == before and flags.seed == 0
+    assert all((one == two).all() for one, two in zip(model.parameters(), again.parameters()))
+    with pytest.raises(SystemExit):
+        lab.train("a", task="multihop", hops=3)
+    load_model(lab.folder / "a")
+
+
+def test_what_was_interrupted_is_not_measured(elsewhere, capsys):
+    lab = small_lab()
+    with pytest.raises(SystemExit):
+        lab.train("a", task="multihop", minutes=1e-9)  # stops after a step, and saves
+    assert "was interrupted" in capsys.readouterr().err
+    _, _, flags = lab.train("a", task="multihop")
+    assert flags.steps == 3 and "stopped at step" not in capsys.readouterr().err
+
+
+def test_the_pages_are_those_of_the_numbers_and_the_files():
+    assert (ROOT / "claims/README.md").read_text() == table.claims_page()
+    assert (ROOT / "papers/README.md").read_text() == table.papers_page()
+
+
+def test_every_claim_was_run():
+    assert [path.stem for path in COMMITTED] == NAMES
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_the_verdict_is_that_of_the_numbers(path):
+    module, numbers = claim(path.stem), json.loads(path.read_text())
+    ours, verdict = module.judge(experiment.table_of(numbers["by_seed"]))
+    assert [numbers["ours"], numbers["verdict"]] == [ours, verdict]
+    assert asdict(module.CLAIM).items() <= numbers.items()
+    assert len(numbers["by_seed"]) == len(numbers["seeds"]) >= 3
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_every_seed_found_the_same_rows(path):
+    """Which cells there are; one that says for itself which loops were best may differ."""
+    by_seed = json.loads(path.read_text())["by_seed"]
+    columns = [[[*row] for row in found["rows"]] for found in by_seed]
+    assert all(each == columns[0] for each in columns)
