@@ -2,7 +2,8 @@
 
 import re
 
-from helpers import ROOT, main
+import torch
+from helpers import ROOT, TINY, main
 
 import analyze
 from train import evaluate, load_model
@@ -16,8 +17,8 @@ def test_the_task_of_the_readme_learns(tmp_path, monkeypatch):
         if "Task" in block
     ]
     (tmp_path / "my_task.py").write_text(code)
-    small = "--moves 3 --n_embd 32 --slack 1 --lr 4e-3 --steps 300 --warmup 20".split()
-    small += "--eval_every 300 --eval_size 100 --device cpu".split()
+    small = "--moves 2 --n_embd 32 --slack 1 --lr 4e-3 --steps 200 --warmup 20".split()
+    small += "--eval_every 200 --eval_size 100 --device cpu".split()
     main(["--task", "my_task.py", *small, "--out", "run"])
     model, task, flags = load_model("run")
     batch = task.batch("test", 0, 50, 3)
@@ -31,3 +32,16 @@ def test_the_task_of_the_readme_learns(tmp_path, monkeypatch):
     assert min(accuracy.values()) > 0.9, accuracy  # by chance: 0.2 for each move
     assert task.show(batch.tokens[0], batch.targets[0]).count("->") == 1
     analyze.main(["think", "run"])  # with the names that a task has if it gives none
+
+
+def test_the_model_of_the_readme_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (code,) = [block for block in blocks if "class StepSignal" in block]
+    (tmp_path / "my_model.py").write_text(code)
+    main([*TINY, "--model", "my_model.py", "--out", "run"])
+    model, task, _ = load_model("run")
+    tokens = task.batch("test", 0, 2, 3).tokens
+    before = model(tokens, 70)  # more loops than it has signals
+    model.signal.weight.data[0] += 1
+    assert not torch.allclose(before, model(tokens, 70))
