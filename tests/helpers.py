@@ -85,12 +85,11 @@ def main(argv, curve=False):
         support.session.draw_curve = draw_curve
 
 
-def start(*argv, code=None):
-    """train.py, or code in its place, in a process of its own that goes on."""
-    program = ["-c", code] if code else [ROOT / "train.py"]
+def start(*argv):
+    """train.py in a process of its own that goes on."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, *program, *argv],
+        [sys.executable, ROOT / "train.py", *argv],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

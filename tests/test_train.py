@@ -5,6 +5,7 @@ own.
 
 import json
 import math
+import multiprocessing
 import shutil
 import signal
 import time
@@ -27,6 +28,7 @@ from helpers import (
 )
 
 import analyze
+import support.session
 import train
 from looped import Config, LoopedGPT
 from support.flags import (
@@ -106,11 +108,9 @@ def test_recipes_name_only_flags_that_exist_and_win_over_the_defaults(scale, rec
 
 
 @pytest.mark.parametrize("task", TASK_FLAGS)
-def test_every_task_trains_from_the_command_line(task):
-    argv = ["--task", task, *TASK_FLAGS[task], *TINY]
-    finish(start(*argv)) if task == "sudoku" else main(
-        argv, curve=True
-    )  # a process of its own takes seconds to start
+def test_every_task_trains_from_the_command_line(task, banks):
+    where = ["--banks", str(banks)] if task == "sudoku" else []
+    main(["--task", task, *TASK_FLAGS[task], *where, *TINY], curve=True)
     folder = Path("runs", task)
     assert {"config.json", "metrics.jsonl", "checkpoint.pt", "curve.png"} <= {
         p.name for p in folder.iterdir()
@@ -278,24 +278,6 @@ def test_help_explains_every_flag_in_a_line_with_its_default(capsys):
     assert "(default grid)" in text  # of the task that was named, not of all
 
 
-def test_the_control_is_untied_and_as_deep_as_the_most_loops():
-    main(
-        ["--task", "multihop", "--hops", "2", *TINY, "--control", "--threads", "1", "--out", "run"]
-    )
-    looped, _, _ = load_model("run")
-    control, _, flags = load_model("run/control")
-    assert not control.config.tied and len(control.core) == 2 + flags.slack
-    assert control.config.n_embd == looped.config.n_embd and control.config.norm == "pre"
-    assert (flags.sampler, flags.seed, flags.hops) == ("fixed", 0, 2)
-    shutil.rmtree("run/control")
-    main(
-        ["--control", "--threads", "1", "--resume", "--out", "run"]
-    )  # a finished run has lost its control: made anew
-    assert Path("run/control/checkpoint.pt").exists()
-    main(["--task", "multihop", "--seed", "1", *TINY, "--out", "run", "--overwrite"])
-    assert not Path("run/control").exists()  # it belonged to another world
-
-
 # ---- loop counts
 
 
@@ -423,20 +405,44 @@ def test_a_task_file_brings_its_own_flags():
     assert Path("runs/parity/checkpoint.pt").exists()  # the folder is named after the file
 
 
-def test_files_of_ones_own_train_from_the_command_line_with_a_control_beside_them():
+class Forked:
+    """In the place of a process that starts anew, which takes seconds: a copy of this one."""
+
+    def __init__(self, argv, env):
+        program, *flags = argv[1:]
+        assert Path(program) == ROOT / "train.py"
+        fork = multiprocessing.get_context("fork")
+        self.process = fork.Process(target=main, args=(flags,))
+        self.process.start()
+
+    def wait(self):
+        self.process.join(120)
+        return self.process.exitcode
+
+
+def test_the_control_is_untied_and_as_deep_as_the_most_loops_also_of_files_of_ones_own(
+    monkeypatch,
+):
     Path("parity.py").write_text(PARITY)
     Path("steps.py").write_text(STEPS)
-    own = ["--task", "parity.py", "--model", "steps.py", "--bits", "3", "--rows", "20", "--no-told"]
-    main([*own, *TINY, "--control", "--threads", "1", "--out", "run"])
+    own = ["--task", "parity.py", "--model", "steps.py", "--bits", "2", "--rows", "20", "--no-told"]
+    beside = ["--control", "--threads", "1"]
+    main([*own, *TINY, *beside, "--out", "run"])
     for folder, tied in (("run", True), ("run/control", False)):
         model, task, flags = load_model(folder)
-        assert (task.bits, model.config.rows, model.config.told, model.config.tied) == (
-            3,
-            20,
-            False,
-            tied,
+        assert type(model).__name__ == "StepSignal" and (task.bits, flags.seed) == (2, 0)
+        assert model.config.n_embd == 16 and flags.loops == 2 + 4
+        assert (model.config.rows, model.config.told, model.config.tied) == (20, False, tied)
+        assert len(model.core) == (1 if tied else 2 + 4)
+        assert (flags.sampler, model.config.norm) == (
+            ("blind", "post") if tied else ("fixed", "pre")
         )
-        assert type(model).__name__ == "StepSignal" and flags.loops == 3 + 4
+    shutil.rmtree("run/control")
+    monkeypatch.setattr(support.session.subprocess, "Popen", Forked)
+    main([*beside, "--resume", "--out", "run"])  # a finished run has lost its control: made anew
+    assert Path("run/control/checkpoint.pt").exists()
+    main([*own, "--seed", "1", *TINY, "--out", "run", "--overwrite"])
+    assert not Path("run/control").exists()  # it belonged to another world
 
 
 def test_a_file_may_have_the_name_of_a_module(monkeypatch):

@@ -1,12 +1,15 @@
 """Processes that are killed at any moment and go on as if nothing had happened."""
 
+import multiprocessing
+import os
 import random
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, TINY, finish, metrics, same_checkpoints, start
+import torch
+from helpers import TINY, main, metrics, same_checkpoints
 
 from train import load_model
 
@@ -16,46 +19,41 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 SHORT = "--task multihop --hops 3 --gate 0 --ema 0.9 --state_init noise --eval_every 1".split()
 RUN = [*TINY, *SHORT, "--steps", "25", "--out", "run"]
-# A run makes certain calls on its way to the disk. It is killed before one of them.
-KILLED_AT = """
-import os, signal, sys
-sys.path.insert(0, {root!r})
-import torch, train
-calls = []
-def deadly(function):
-    def wrapped(*arguments, **options):
-        calls.append(function)
-        if len(calls) == {call}:
-            if function is real_save:  # in the middle of writing
-                arguments[1].write(b"PK half a checkpoint")
-                arguments[1].flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return wrapped
-real_save = torch.save
-torch.save, os.fsync, os.replace = deadly(torch.save), deadly(os.fsync), deadly(os.replace)
-sys.argv[0] = "train.py"
-train.main()
-"""
+
+
+def start(argv, before=lambda: None):
+    """train.py in a copy of this process, which has imported everything already."""
+
+    def run():
+        before()
+        main(argv)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    return process
+
+
+def end(process):
+    process.join(120)
+    return process.exitcode
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("straight")
-    finish(start(*RUN[:-1], str(folder / "run")))
-    return folder / "run"
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    main([*RUN[:-1], str(folder)])
+    return folder
 
 
 def resume_or_begin():
-    return (
-        ["--out", "run", "--resume"] if Path("run/config.json").exists() else [*RUN, "--overwrite"]
-    )
+    begun = Path("run/config.json").exists()
+    return ["--out", "run", "--resume"] if begun else [*RUN, "--overwrite"]
 
 
 def check_whole_and_finish(straight):
     if Path("run/config.json").exists():
         load_model("run")  # at any moment
-    finish(start(*resume_or_begin()))
+    assert end(start(resume_or_begin())) == 0
     assert same_checkpoints("run", straight) and metrics("run") == metrics(straight)
     assert not list(Path("run").glob("*.unfinished"))
 
@@ -63,30 +61,51 @@ def check_whole_and_finish(straight):
 def kill_at_random(straight, seed, times):
     draw = random.Random(seed)
     for _ in range(times):
-        process = start(*resume_or_begin())
+        process = start(resume_or_begin())
         before = metrics("run") if Path("run/metrics.jsonl").exists() else ""
         deadline = time.time() + 60
-        while (
-            process.poll() is None and time.time() < deadline
-        ):  # once it has begun to train, at any time
+        while process.is_alive() and time.time() < deadline:  # once it has begun to train
             if Path("run/metrics.jsonl").exists() and metrics("run") not in ("", before):
                 break
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        end(process)
+    check_whole_and_finish(straight)
+
+
+def kill_before(call):
+    """Let this process be killed before a call that it makes on its way to the disk."""
+    calls, save = [], torch.save
+
+    def deadly(function):
+        def wrapped(*arguments, **options):
+            calls.append(function)
+            if len(calls) == call:
+                if function is save:  # in the middle of writing
+                    arguments[1].write(b"PK half a checkpoint")
+                    arguments[1].flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return wrapped
+
+    torch.save, os.fsync, os.replace = deadly(save), deadly(os.fsync), deadly(os.replace)
+
+
+def kill_in_save(straight, call):
+    killed = start(RUN, before=lambda: kill_before(call))
+    assert end(killed) == -signal.SIGKILL
     check_whole_and_finish(straight)
 
 
 def test_a_run_killed_at_random_moments_ends_as_if_left_alone(straight):
-    kill_at_random(straight, 0, times=1)
+    kill_at_random(straight, 0, times=2)
 
 
-def test_a_run_killed_inside_a_save_ends_as_if_left_alone(straight, call=10):
-    killed = start(*RUN, code=KILLED_AT.format(root=str(ROOT), call=call))
-    killed.communicate(timeout=120)
-    assert killed.returncode == -signal.SIGKILL
-    check_whole_and_finish(straight)
+@pytest.mark.parametrize("call", (10, 11))
+def test_a_run_killed_inside_a_save_ends_as_if_left_alone(straight, call):
+    kill_in_save(straight, call)
 
 
 @pytest.mark.slow
@@ -98,4 +117,4 @@ def test_a_run_killed_at_random_moments_many_times(straight, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("call", range(1, 13))
 def test_a_run_killed_inside_a_save_at_every_place(straight, call):
-    test_a_run_killed_inside_a_save_ends_as_if_left_alone(straight, call)
+    kill_in_save(straight, call)
