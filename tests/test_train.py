@@ -5,7 +5,7 @@ own.
 
 import json
 import math
-import multiprocessing
+import os
 import shutil
 import signal
 import time
@@ -19,12 +19,12 @@ from helpers import (
     STEPS,
     TASK_FLAGS,
     TINY,
-    finish,
+    end,
+    fork,
     main,
     metrics,
     refused,
     same_checkpoints,
-    start,
 )
 
 import analyze
@@ -82,7 +82,7 @@ def test_presets_train_and_are_kept(preset):
     flags, _ = parse_flags(["--preset", preset, "--lr", "0.125"])
     assert {name: getattr(flags, name) for name in settings} == settings and flags.lr == 0.125
     assert parse_flags(["--preset", preset, "--n_core", "3"])[0].n_core == 3
-    main(["--preset", preset, *TINY, "--out", "run"])
+    main(["--preset", preset, "--hops", "2", *TINY, "--out", "run"])
     assert len(metrics("run").splitlines()) == 2 and read_config("run")["preset"] == preset
     assert (
         preset
@@ -167,7 +167,7 @@ def test_snapshots_are_the_weights_that_were_judged():
     ids=str,
 )
 def test_a_resumed_run_equals_a_straight_one_bit_for_bit(extra):
-    flags = ["--task", "multihop", "--gate", "0", *TINY, *extra]
+    flags = ["--task", "multihop", "--hops", "3", "--gate", "0", *TINY, *extra]
     main([*flags, "--steps", "9", "--out", "straight"])
     main([*flags, "--steps", "9", "--out", "cut", "--minutes", "1e-9"])  # stops after one step
     assert torch.load("cut/checkpoint.pt", weights_only=True)["step"] == 1
@@ -210,8 +210,9 @@ def test_a_curriculum_that_stalls_says_so(capsys):
 
 
 def test_what_was_measured_after_the_checkpoint_is_measured_again():
-    main(["--task", "multihop", *TINY, "--out", "straight"])
-    main(["--task", "multihop", *TINY, "--out", "torn", "--minutes", "1e-9"])
+    flags = ["--task", "multihop", "--hops", "2", *TINY]
+    main([*flags, "--out", "straight"])
+    main([*flags, "--out", "torn", "--minutes", "1e-9"])
     Path("torn/metrics.jsonl").write_text(metrics("straight") + '{"step": 9, "lo')
     main(["--out", "torn", "--resume"])
     assert metrics("torn") == metrics("straight")
@@ -224,16 +225,16 @@ def test_without_a_folder_the_run_of_the_task_is_resumed():
 
 
 def test_ctrl_c_saves_and_leaves_cleanly():
-    process = start("--task", "multihop", *TINY, "--steps", "100000", "--out", "run")
+    argv = ["--task", "multihop", *TINY, "--steps", "100000", "--out", "run"]
+    process = fork(argv, output="said.txt")
     deadline = time.time() + 60
-    while (
-        not Path("run/config.json").exists() and process.poll() is None and time.time() < deadline
-    ):
+    while not Path("run/config.json").exists() and process.is_alive() and time.time() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output = finish(process)
+    os.kill(process.pid, signal.SIGINT)
+    assert end(process) == 0
+    said = Path("said.txt").read_text()
     step = torch.load("run/checkpoint.pt", weights_only=True)["step"]
-    assert f"interrupted at step {step}; continue with" in output and "Traceback" not in output
+    assert f"interrupted at step {step}; continue with" in said and "Traceback" not in said
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(capsys, monkeypatch):
@@ -352,7 +353,7 @@ def test_a_model_file_brings_its_own_flags(capsys):
     assert "--n_core INT layers inside the loop (default 1)" in text  # those of every model
 
     own = ["--model", "steps.py", "--rows", "20", "--strength", "0.25"]
-    main(["--task", "multihop", *TINY, *own, "--ema", "0.5", "--out", "run"])
+    main(["--task", "multihop", "--hops", "2", *TINY, *own, "--ema", "0.5", "--out", "run"])
     config = read_config("run")
     assert (config["model"], config["rows"], config["strength"], config["told"]) == (
         "steps.py",
@@ -371,7 +372,7 @@ def test_a_model_file_brings_its_own_flags(capsys):
         assert not torch.allclose(model(batch.tokens, 3), before, atol=1e-3)
         torch.testing.assert_close(model(batch.tokens, 2), load_model("run")[0](batch.tokens, 2))
 
-    main(["--task", "multihop", *TINY, *own, "--no-told", "--out", "untold"])
+    main(["--task", "multihop", "--hops", "2", *TINY, *own, "--no-told", "--out", "untold"])
     model = load_model("untold")[0]
     assert model.config.told is False
     before = model(batch.tokens, 3)
@@ -406,18 +407,15 @@ def test_a_task_file_brings_its_own_flags():
 
 
 class Forked:
-    """In the place of a process that starts anew, which takes seconds: a copy of this one."""
+    """In the place of subprocess.Popen: see fork."""
 
     def __init__(self, argv, env):
         program, *flags = argv[1:]
         assert Path(program) == ROOT / "train.py"
-        fork = multiprocessing.get_context("fork")
-        self.process = fork.Process(target=main, args=(flags,))
-        self.process.start()
+        self.process = fork(flags)
 
     def wait(self):
-        self.process.join(120)
-        return self.process.exitcode
+        return end(self.process)
 
 
 def test_the_control_is_untied_and_as_deep_as_the_most_loops_also_of_files_of_ones_own(

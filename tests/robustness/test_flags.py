@@ -208,12 +208,12 @@ def try_flags(seeds, capsys):
 
 
 def test_random_command_lines_run_or_say_why_not_in_one_line(capsys):
-    ran, no, wrong = try_flags(range(100), capsys)
+    ran, no, wrong = try_flags(range(60), capsys)
     assert not wrong and ran > 10 and no > 10
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(1, 11))
+@pytest.mark.parametrize("block", range(11))
 def test_a_thousand_random_command_lines(block, capsys):
     ran, no, wrong = try_flags(range(100 * block, 100 * block + 100), capsys)
     assert not wrong and ran > 10 and no > 10

@@ -1,6 +1,5 @@
 """Processes that are killed at any moment and go on as if nothing had happened."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import TINY, main, metrics, same_checkpoints
+from helpers import TINY, end, fork, main, metrics, same_checkpoints
 
 from train import load_model
 
@@ -19,23 +18,6 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 SHORT = "--task multihop --hops 3 --gate 0 --ema 0.9 --state_init noise --eval_every 1".split()
 RUN = [*TINY, *SHORT, "--steps", "25", "--out", "run"]
-
-
-def start(argv, before=lambda: None):
-    """train.py in a copy of this process, which has imported everything already."""
-
-    def run():
-        before()
-        main(argv)
-
-    process = multiprocessing.get_context("fork").Process(target=run)
-    process.start()
-    return process
-
-
-def end(process):
-    process.join(120)
-    return process.exitcode
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +35,7 @@ def resume_or_begin():
 def check_whole_and_finish(straight):
     if Path("run/config.json").exists():
         load_model("run")  # at any moment
-    assert end(start(resume_or_begin())) == 0
+    assert end(fork(resume_or_begin())) == 0
     assert same_checkpoints("run", straight) and metrics("run") == metrics(straight)
     assert not list(Path("run").glob("*.unfinished"))
 
@@ -61,7 +43,7 @@ def check_whole_and_finish(straight):
 def kill_at_random(straight, seed, times):
     draw = random.Random(seed)
     for _ in range(times):
-        process = start(resume_or_begin())
+        process = fork(resume_or_begin())
         before = metrics("run") if Path("run/metrics.jsonl").exists() else ""
         deadline = time.time() + 60
         while process.is_alive() and time.time() < deadline:  # once it has begun to train
@@ -94,7 +76,7 @@ def kill_before(call):
 
 
 def kill_in_save(straight, call):
-    killed = start(RUN, before=lambda: kill_before(call))
+    killed = fork(RUN, before=lambda: kill_before(call))
     assert end(killed) == -signal.SIGKILL
     check_whole_and_finish(straight)
 
