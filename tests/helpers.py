@@ -18,9 +18,8 @@ from support.processes import run_main
 ROOT = Path(__file__).parent.parent
 VOCAB, B, T = 11, 5, 7
 TEXT_POSITIONS = ("none", "rope", "alibi", "relative", "window")
-BOARD = tuple(
-    (cell // 3, cell % 3) for cell in range(6)
-)  # (row, column) of two rows of three cells
+# (row, column) of two rows of three cells
+BOARD = tuple((cell // 3, cell % 3) for cell in range(6))
 
 
 def paper(name):

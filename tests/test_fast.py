@@ -158,13 +158,26 @@ class ThinksTwice(LoopedGPT):
         return super().think(tokens, loops, super().think(tokens, loops, h))
 
 
-def test_a_subclass_that_thinks_in_its_own_way_keeps_it():
-    plain, x, counts = build(model=ThinksTwice), tokens(), torch.tensor(COUNTS)
+class Halved(LoopedGPT):
+    """A model whose states go on from half of the first."""
+
+    def states(self, tokens, loops=None, h=None):
+        first = self.begin(tokens)[0] if h is None else h
+        return super().states(tokens, loops, first / 2)
+
+
+@pytest.mark.parametrize("kind", (ThinksTwice, Halved))
+def test_a_subclass_that_thinks_in_its_own_way_keeps_it(kind):
+    plain, x, counts = build(model=kind), tokens(), torch.tensor(COUNTS)
     fast = speed_up(copy.deepcopy(plain))
     assert "think" not in vars(fast)
     torch.testing.assert_close(fast.think(x, counts), plain.think(x, counts))
-    torch.testing.assert_close(fast.think(x, 4), plain.trajectory(x, 8)[8])
-    with pytest.raises(ValueError, match="--checkpoint_loops works for models that think as"):
+    h, e, positions = plain.begin(x)
+    h = h / 2 if kind is Halved else h
+    for t in range(4 if kind is Halved else 8):
+        h = plain.loop(h, e, t, positions)
+    torch.testing.assert_close(fast.think(x, 4), h)
+    with pytest.raises(ValueError, match="--checkpoint_loops works for models"):
         checkpoint_loops(fast, 2)
 
 
@@ -311,9 +324,8 @@ def test_sampled_loop_counts_never_recompile(tied, compiler):
         )
         assert all(torch.allclose(one[name], other[name]) for name in one)
         graphs.append(compiler.graphs)
-    assert graphs[0] > 0 and graphs[-1] <= graphs[0] + (
-        not tied
-    )  # untied: a batch of one row is compiled apart
+    # untied: a batch of one row is compiled apart
+    assert graphs[0] > 0 and graphs[-1] <= graphs[0] + (not tied)
 
 
 class StepSignalByModule(StepSignal):
@@ -336,9 +348,8 @@ def test_a_compiled_loop_of_ones_own_is_told_which_loop_it_is(model, compiler):
     compile_loop(model)
     torch.testing.assert_close(model.trajectory(x, 12), states)
     torch.testing.assert_close(model.think(x, counts), by_hand)
-    torch.testing.assert_close(
-        model.think(x[:1], 12), states[12, :1]
-    )  # one row alone is not compiled
+    # one row alone is not compiled
+    torch.testing.assert_close(model.think(x[:1], 12), states[12, :1])
     other = gradients(model, model(x, counts).square().mean())
     for name in one:
         torch.testing.assert_close(other[name], one[name])

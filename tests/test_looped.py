@@ -229,6 +229,16 @@ def test_trajectory_ends_where_think_ends_and_begins_before_the_first_loop():
         torch.testing.assert_close(model.readout(states[loops]), model(x, loops))
 
 
+def test_a_sequence_that_is_done_keeps_its_state():
+    model, x = build(n_prelude=1, reembed=True), tokens()
+    alone = model.trajectory(x, max(COUNTS))
+    together = model.trajectory(x, torch.tensor(COUNTS))
+    assert together.shape == alone.shape
+    for i, n in enumerate(COUNTS):
+        torch.testing.assert_close(together[: n + 1, i], alone[: n + 1, i])
+        assert (together[n:, i] == together[n, i]).all()
+
+
 @pytest.mark.parametrize("injection", ("none", "add", "concat"))
 @pytest.mark.parametrize("norm", ("pre", "post", "sandwich"))
 def test_looping_matters_at_initialisation(injection, norm):
@@ -615,9 +625,8 @@ class WithRule(LoopedGPT):
 
 def test_a_subclass_has_exit_rules_of_its_own_beside_ours():
     model, x = build(model=WithRule), tokens(rows=12)
-    usual = model.solve(
-        x, "undecided", max_loops=8
-    )  # with the threshold that stands beside the rule
+    # with the threshold that stands beside the rule
+    usual = model.solve(x, "undecided", max_loops=8)
     torch.testing.assert_close(usual, model.solve(x, undecided, 0.5, max_loops=8))
     torch.testing.assert_close(model.solve(x, "settle"), build().solve(x, "settle"))
     with pytest.raises(ValueError, match="not one of settle, fixed$"):

@@ -3,6 +3,7 @@ The notebooks, cell by cell, with a few steps of training; the lessons' checks; 
 committed of them.
 """
 
+import functools
 import json
 import re
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import train
+from claims import programmable_computer, regression
 from tasks import Task
 
 NOTEBOOKS = sorted(Path(__file__).parent.parent.glob("notebooks/*.ipynb"))
@@ -27,7 +29,7 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("LOOPED_FAST", str(tmp_path))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(train, "load_model", shaken(train.load_model))
-    monkeypatch.setattr(Task, "batch", of_few(Task.batch))
+    spare_time(monkeypatch)
     names = {}
     for cell in cells(path):
         source = "".join(cell["source"])
@@ -51,13 +53,37 @@ def shaken(load_model):
     return load
 
 
-def of_few(batch):
-    """Fewer questions than the reader's, for accuracies of a model that has not learned anything."""
+def spare_time(monkeypatch):
+    """
+    Fewer questions than the reader's, for models that have not learned anything; and a computer
+    that knows the programs it has run, which every check of an answer runs again.
+    """
+    batch, prompts, build = Task.batch, regression.prompts, programmable_computer.build
+    known = {}
 
-    def draw(task, split, step, size, difficulty=None):
-        return batch(task, split, step, min(size, 50), difficulty)
+    def few(task, split, step, size, difficulty=None):
+        return batch(task, split, step, min(size, 64), difficulty)
 
-    return draw
+    def few_prompts(seed, split, step, size):
+        return prompts(seed, split, step, min(size, 64))
+
+    @functools.cache
+    def computer_with_a_memory(cells):
+        computer = build(cells)
+        run = computer.trajectory
+
+        def trajectory(words, loops):
+            program = (cells, loops, *words.flatten().tolist())
+            if program not in known:
+                known[program] = run(words, loops)
+            return known[program]
+
+        computer.trajectory = trajectory
+        return computer
+
+    monkeypatch.setattr(Task, "batch", few)
+    monkeypatch.setattr(regression, "prompts", few_prompts)
+    monkeypatch.setattr(programmable_computer, "build", computer_with_a_memory)
 
 
 def try_answers(source, names, capsys):

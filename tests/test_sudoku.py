@@ -188,9 +188,8 @@ def canonical(grids, box):
                     size * band + each[i][k] for i, band in enumerate(outer) for k in range(size)
                 ]
 
-    weights = 10 ** torch.arange(
-        n - 2, -1, -1
-    )  # of the second row: the first is 1, 2, 3.. and the rest breaks ties
+    # of the second row: the first is 1, 2, 3.. and the rest breaks ties
+    weights = 10 ** torch.arange(n - 2, -1, -1)
     best = torch.full((len(grids), n - 1), 10**9)
     columns = list(orders(width))
     for rows in orders(height):
@@ -199,9 +198,8 @@ def canonical(grids, box):
             2, copies[:, :, 0] - 1, torch.arange(1, n + 1).expand(*copies.shape[:2], n)
         )
         copies = names[:, :, None].expand(-1, -1, n, -1).gather(3, copies - 1)
-        keys = (copies[:, :, 1:, :-1] * weights).sum(
-            3
-        )  # the last digit of a row follows from the others
+        # the last digit of a row follows from the others
+        keys = (copies[:, :, 1:, :-1] * weights).sum(3)
         for key in keys.unbind(1):
             differs = (key != best).int().argmax(1)
             smaller = key.gather(1, differs[:, None]) < best.gather(1, differs[:, None])

@@ -54,9 +54,8 @@ def test_a_perfect_prediction_is_right_and_any_other_wrong(task):
     perfect = batch.targets.clamp(min=0)
     assert task.check(batch, perfect).all()
     wrong = perfect.clone()
-    last = (
-        (batch.targets != IGNORE).float().cumsum(1).argmax(1)
-    )  # the last place where an answer is asked
+    # the last place where an answer is asked
+    last = (batch.targets != IGNORE).float().cumsum(1).argmax(1)
     wrong[range(30), last] = (wrong[range(30), last] + 1) % task.vocab_size
     assert not task.check(batch, wrong).any()
 
@@ -257,9 +256,8 @@ def test_fewer_hops_than_asked_score_little():
             task.check(batch, said).float().mean().item() for said in task.shortcuts(batch).values()
         ]
         assert scores[0] == 0 and scores[1] < 0.2
-        assert (
-            batch.targets[:, -1].bincount(minlength=4).min() > 90
-        )  # of 500: no letter is the answer more often
+        # of 500: no letter is the answer more often
+        assert batch.targets[:, -1].bincount(minlength=4).min() > 90
 
 
 def test_phop_shows_what_its_docstring_promises():
@@ -369,7 +367,6 @@ def test_a_token_that_stands_nowhere_else_tells_constant_texts_apart(words):
         constant = [i for i, word in enumerate(words.split()) if words.split().count(word) > 2]
         states = model.think(text, 12)[0, constant]
         assert torch.cdist(states, states).fill_diagonal_(1).min() > 1e-3
-        cut = model.think(text[:, constant], 12)[
-            0
-        ]  # without the first token there is nothing to tell them apart by
+        # without the first token there is nothing to tell them apart by
+        cut = model.think(text[:, constant], 12)[0]
         assert torch.cdist(cut, cut).max() < 1e-3

@@ -175,9 +175,8 @@ def test_a_resumed_run_equals_a_straight_one_bit_for_bit(extra):
     main(["--out", "cut", "--resume"])
     assert metrics("cut") == metrics("straight")
     assert same_checkpoints("cut", "straight")
-    assert (
-        json.loads(metrics("cut").splitlines()[-1])["level"] > 1
-    )  # the curriculum moved, and was resumed too
+    # the curriculum moved, and was resumed too
+    assert json.loads(metrics("cut").splitlines()[-1])["level"] > 1
 
 
 def test_minutes_end_with_accuracies_and_a_curve_that_only_the_end_keeps(capsys):
@@ -192,9 +191,8 @@ def test_minutes_end_with_accuracies_and_a_curve_that_only_the_end_keeps(capsys)
         in told
     )
     assert "difficulty 1 of 2" in told  # the curriculum had no time to open the other
-    assert (
-        Path("run/curve.png").exists() and metrics("run") == ""
-    )  # the same lines as of a run that never stopped
+    # the same lines as of a run that never stopped
+    assert Path("run/curve.png").exists() and metrics("run") == ""
 
 
 def test_a_curriculum_that_stalls_says_so(capsys):
@@ -296,9 +294,8 @@ def test_loop_samplers_draw_what_they_say():
     assert loop_counts("--sampler", "fixed", "--loops", "7").unique().tolist() == [7]
     uniform = loop_counts("--sampler", "uniform", "--loops", "8")
     assert uniform.unique().tolist() == list(range(1, 9)) and abs(uniform.mean() - 4.5) < 0.15
-    lognormal = loop_counts(
-        "--sampler", "lognormal", "--loops", "8"
-    )  # variance: of the mean, and Poisson's
+    # variance: of the mean, and Poisson's
+    lognormal = loop_counts("--sampler", "lognormal", "--loops", "8")
     assert lognormal.min() >= 1 and lognormal.max() <= 32 and abs(lognormal.mean() - 9) < 0.3
     assert abs(lognormal.var() - (8 + 64 * (math.exp(0.25) - 1))) < 4
     poisson = loop_counts("--sampler", "poisson", "--loops", "8")
@@ -310,9 +307,8 @@ def test_loop_samplers_draw_what_they_say():
     )
     slack = loop_counts("--sampler", "difficulty", "--slack", "2", "--lead", "1")
     assert slack.unique().tolist() == [4, 5, 6] and abs(slack.mean() - 5) < 0.1
-    blind = loop_counts(
-        "--sampler", "blind", "--slack", "2", "--lead", "1", "--hops", "5"
-    )  # whatever is asked
+    # whatever is asked
+    blind = loop_counts("--sampler", "blind", "--slack", "2", "--lead", "1", "--hops", "5")
     assert blind.unique().tolist() == [6, 7, 8] and abs(blind.mean() - 7) < 0.1
     batches = loop_counts("--sampler", "uniform", "--per", "batch").view(40, 100)
     assert (batches == batches[:, :1]).all() and len(batches[:, 0].unique()) > 5
@@ -323,9 +319,8 @@ def test_a_run_told_by_difficulty_knows_the_most_loops_of_training():
     main(["--task", "multihop", "--hops", "3", *told, *TINY, "--out", "run"])
     model, task, flags = load_model("run")
     assert read_config("run")["loops"] == flags.loops == model.config.loops == 3 + 1 + 2
-    assert train.trained_loops(flags, task) == dict(
-        mean=4.0, largest=6
-    )  # the mean of 1..3, + 1, + the mean of 0..2
+    # the mean of 1..3, + 1, + the mean of 0..2
+    assert train.trained_loops(flags, task) == dict(mean=4.0, largest=6)
 
 
 def test_bfloat16_truncated_reaches_every_parameter():

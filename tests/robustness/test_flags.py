@@ -141,6 +141,7 @@ SANE = dict(
 )
 SMALL = dict(entities="12", hops="2", length="8", digits="2", puzzles="60", bits="3")
 NUMBERS = "0 1 2 3 5 8 0.5 1e-3 -1 -0.1 nan inf 1e400 99999999999999999999 '' x ½ 0x10 True".split()
+# places and processes
 APART = (
     "out",
     "resume",
@@ -150,7 +151,7 @@ APART = (
     "minutes",
     "task",
     "model",
-)  # places and processes
+)
 FILES = {"parity.py": PARITY, "steps.py": STEPS}
 
 
