@@ -28,7 +28,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def files_are_read_again():
-    """A task or a model is looked up once for each name, but many tests write a file of one name."""
+    """A name of a task or a model is looked up once, but many tests write a file of that name."""
     from support.flags import find_model, find_task
 
     yield

@@ -1,8 +1,9 @@
 """
-The sums that a person would type, which no generator drew: `python results/addition/typed.py runs/addition20 ...`
+The sums that a person would type, which no generator drew: `python results/addition/typed.py
+runs/addition20 ...`
 
-Writes results/addition/typed.json: {digits: {kind: one accuracy for each run}}, after 64 loops. Kinds with few members
-are asked completely, the others with 200 random numbers.
+Writes results/addition/typed.json: {digits: {kind: one accuracy for each run}}, after 64 loops.
+Kinds with few members are asked completely, the others with 200 random numbers.
 """
 
 import json
@@ -45,7 +46,10 @@ def sums(n, draw):
 
 def tokens_of(pairs, n):
     """(N, 2n + 2) as Addition writes them: ">", the digits of both from the lowest up, "="."""
-    rows = [[11, *(int(c) for pair in zip(f"{a:0{n}}"[::-1], f"{b:0{n}}"[::-1]) for c in pair), 10] for a, b in pairs]
+    rows = [
+        [11, *(int(c) for pair in zip(f"{a:0{n}}"[::-1], f"{b:0{n}}"[::-1]) for c in pair), 10]
+        for a, b in pairs
+    ]
     return torch.tensor(rows)
 
 
@@ -54,7 +58,8 @@ def accuracy(model, pairs, n):
     task, tokens = Addition(digits=n), tokens_of(pairs, n)
     prediction = model(tokens, LOOPS).argmax(-1)
     right = task.check(Batch(tokens, task.answer(tokens), None), prediction)
-    for (a, b), row, ok in zip(pairs, prediction, right):  # the text that a person reads says the same as check()
+    # the text that a person reads says the same as check()
+    for (a, b), row, ok in zip(pairs, prediction, right):
         assert ok == (int("".join(str(int(d)) for d in reversed([*row[2:-1:2], row[-1]]))) == a + b)
     return round(right.float().mean().item(), 4)
 
@@ -66,5 +71,9 @@ for run in sys.argv[1:]:
         for kind, pairs in sums(n, random.Random(0)).items():
             numbers[n][kind].append(accuracy(model, pairs, n))
 for n, kinds in numbers.items():
-    print(n, "digits: ", "  ".join(f"{kind}: {' '.join(f'{a:.2f}' for a in each)}" for kind, each in kinds.items()))
+    print(
+        n,
+        "digits: ",
+        "  ".join(f"{kind}: {' '.join(f'{a:.2f}' for a in each)}" for kind, each in kinds.items()),
+    )
 (ROOT / "results/addition/typed.json").write_text(json.dumps(numbers, indent=1) + "\n")

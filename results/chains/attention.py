@@ -1,10 +1,12 @@
 """
-Where a model of chains looks: does it walk, or does it wait? Writes results/chains/attention.json and attention.png.
+Where a model of chains looks: does it walk, or does it wait? Writes results/chains/attention.json
+and attention.png.
 
     python results/chains/attention.py runs/chains20 runs/chains21 runs/chains22        (--task chains)
 
-For each loop, over 100 test questions of 12 edges: the attention of an edge on the edge that goes on where it ends, of
-the question on the edge that begins at its name, and how many of the edges say the end of their chain by then.
+For each loop, over 100 test questions of 12 edges: the attention of an edge on the edge that goes
+on where it ends, of the question on the edge that begins at its name, and how many of the edges say
+the end of their chain by then.
 """
 
 import json
@@ -23,7 +25,10 @@ EDGES, LOOPS = 12, 24
 
 @torch.no_grad()
 def attention_of(model, tokens):
-    """The weights of the one head of the one layer (loops, B, T, T), and what each token says (loops, B, T)."""
+    """
+    The weights of the one head of the one layer (loops, B, T, T), and what each token says (loops,
+    B, T).
+    """
     weights, said = [], []
 
     def keep(layer, given, output):
@@ -42,7 +47,8 @@ def measure(model, task):
     weights, said = attention_of(model, batch.tokens)
     source, target, asked = task.read(batch.tokens)
     n = source.shape[1]
-    goes_on = (target[:, :, None] == source[:, None]).float()  # [b, i, j]: does edge j begin where edge i ends?
+    # [b, i, j]: does edge j begin where edge i ends?
+    goes_on = (target[:, :, None] == source[:, None]).float()
     begins = (asked == source).float()  # [b, j]
     inner = goes_on.amax(2) > 0  # all edges but the last of each chain
     truth = task.truth(batch)
@@ -51,7 +57,9 @@ def measure(model, task):
         next_edge=[(w[:, :n, :n] * goes_on).sum(2)[inner].mean().item() for w in weights],
         first_edge=[(w[:, -1, :n] * begins).sum(1).mean().item() for w in weights],
         edges_right=[each[inner].mean().item() for each in right],
-        question_right=[(each[:, -1] == batch.targets[:, -1]).float().mean().item() for each in said],
+        question_right=[
+            (each[:, -1] == batch.targets[:, -1]).float().mean().item() for each in said
+        ],
     )
     order = task.order(batch.tokens[0])
     return found, weights[7, 0], weights[7, 0][order][:, order]
@@ -69,7 +77,13 @@ for run in sys.argv[1:]:
             axes, (in_text, in_order), ("as it stands in the text", "sorted by chain, ends first")
         ):
             image = axis.imshow(shown, cmap="cividis", vmin=0, vmax=1)
-            axis.set(xlabel="looks at", ylabel="edge, and last the question", title=order, xticks=[], yticks=[])
+            axis.set(
+                xlabel="looks at",
+                ylabel="edge, and last the question",
+                title=order,
+                xticks=[],
+                yticks=[],
+            )
         figure.colorbar(image, ax=axes, label="attention in loop 8")
         weight = found["next_edge"][7]
         figure.suptitle(

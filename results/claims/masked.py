@@ -1,10 +1,12 @@
 """
-A relative model whose far tokens are hidden at test: is it depth that ends at 36 hops, or attention that leaks?
+A relative model whose far tokens are hidden at test: is it depth that ends at 36 hops, or attention
+that leaks?
 
     python results/claims/masked.py runs/relative20 runs/relative21 runs/relative22     (multihop, --position relative)
 
-The last bias of position="relative" is that of all distances of reach - 1 or more; minus infinity hides these tokens.
-Writes results/claims/masked.json: accuracy on 500 test questions after 1.25 loops a hop, chosen by nobody.
+The last bias of position="relative" is that of all distances of reach - 1 or more; minus infinity
+hides these tokens. Writes results/claims/masked.json: accuracy on 500 test questions after 1.25
+loops a hop, chosen by nobody.
 """
 
 import json
@@ -25,7 +27,12 @@ def accuracies(model, task):
     result = {}
     for hops in HOPS:
         batch = task.batch("test", 0, 500, hops)
-        result[hops] = task.check(batch, model(batch.tokens, hops * 5 // 4 + 4).argmax(-1)).float().mean().item()
+        result[hops] = (
+            task.check(batch, model(batch.tokens, hops * 5 // 4 + 4).argmax(-1))
+            .float()
+            .mean()
+            .item()
+        )
     return result
 
 
