@@ -267,7 +267,8 @@ class LoopedGPT(nn.Module):
             before, h = h, self.loop(h, e, t, positions)
             measured = measure(self, before, h, answer_mask[rows], measured)
             final[rows], loops_used[rows] = h, t + 1
-            going = measured >= threshold
+            # where the measure is nan, the state is not at rest: go on
+            going = ~(measured < threshold)
             h, e, rows, measured = h[going], e[going], rows[going], measured[going]
             if len(rows) == 0:
                 break

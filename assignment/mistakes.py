@@ -533,7 +533,7 @@ def solve(name, changes, message):
     return Mistake(name, "looped.py", changes, dict(e5_solve=message))
 
 
-GOING = "going = measured >= threshold"
+GOING = "going = ~(measured < threshold)"
 KEEP = "final[rows], loops_used[rows] = h, t + 1"
 MEASURE = "measure(self, before, h, answer_mask[rows], measured)"
 E5 = [
@@ -581,7 +581,7 @@ E5 = [
     ),
     solve(
         "the wrong way round",
-        [(GOING, GOING.replace(">=", "<"))],
+        [(GOING, GOING.replace("~", ""))],
         "rows stop while they still move: stop as soon as the measure is below the threshold",
     ),
 ]

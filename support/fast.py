@@ -81,9 +81,8 @@ def advance(self, h, e, span, loops, positions):
     done, k = [], self.config.backprop_loops
     for t in span:
         active = int((loops > t).sum())  # the first `active` sequences have a loop to go
-        untracked = (
-            int((loops > t + k).sum()) if k else 0
-        )  # the first of these more than k: no gradient here
+        # the first `untracked` of these have more than k loops to go: no gradient here
+        untracked = int((loops > t + k).sum()) if k else 0
         if active < len(h):
             done = [h[active:], *done]
             h, e = h[:active], e[:active]

@@ -753,3 +753,11 @@ def test_an_empty_batch_goes_through_every_call():
     for rule in model.exit_rules:
         logits, used = model.solve(x, rule)
         assert logits.shape == (0, T, VOCAB) and used.shape == (0,)
+
+
+def test_a_state_that_is_no_number_is_not_taken_for_one_at_rest():
+    model = build()
+    with torch.no_grad():
+        model.core[0].mlp[0].weight.fill_(math.nan)
+    _, loops_used = model.solve(tokens(), max_loops=5)
+    assert (loops_used == 5).all()
