@@ -286,8 +286,8 @@ class Addition(Task):
 
     Mirroring keeps the nines and turns all other decisions around. It makes sure that a carry
     enters half of the planted runs: otherwise a model would learn to guess one from the length of
-    the run. Around the run stand shorter ones. If the run is longer than the numbers of training,
-    the numbers have a quarter more digits than the run.
+    the run. Around the run stand shorter ones. If the difficulty exceeds the digits of training,
+    the numbers have a quarter more digits than the difficulty.
     """
 
     digits: int = 8  # digits of each number in training

@@ -26,7 +26,11 @@ Sampler = Literal["blind", "difficulty", "fixed", "uniform", "poisson", "lognorm
 
 @dataclass
 class Settings:
-    """How to train. Every field is a flag, and the comment behind it is its line in --help."""
+    """
+    How to train. Every field is a flag, and the comment behind it is its line in --help. The fields
+    of the task and of the model's Config (loops, ..) are flags, too, and so are those of RunFlags
+    in support/flags.py (seed, out, ..).
+    """
 
     steps: int = 3000  # optimizer steps
     batch: int = 64  # questions in a step (in each process, under torchrun)
@@ -38,7 +42,7 @@ class Settings:
     clip: float = 1.0  # largest norm of the gradient (0: any)
     ema: float = 0.0  # decay of an average of the weights, which is evaluated (0: none; TRM: 0.999)
     sampler: Sampler = "blind"  # how the loop count of a question is chosen, see sample_loops
-    lead: int = 0  # samplers blind and difficulty: loops beyond the difficulty
+    lead: int = 0  # samplers blind and difficulty: this many more loops, see sample_loops
     slack: int = 4  # samplers blind and difficulty: up to this many extra loops, at random
     per: Literal["sequence", "batch"] = "sequence"  # what has a loop count of its own (Parcae 2026)
     curriculum: bool = True  # begin with difficulty 1 and open the next at the gate
