@@ -299,9 +299,8 @@ def check_numbers(flags, groups):
     for title, cls in groups.items():
         for field, _ in flag_fields(cls):
             name, value = field.name, getattr(flags, field.name)
-            low = LOWEST.get(
-                name, 0 if title in ("the run", "training") else -sys.maxsize
-            )  # the others check theirs
+            ours = title in ("the run", "training")  # the task and the model check theirs
+            low = LOWEST.get(name, 0 if ours else -sys.maxsize)
             high = HIGHEST.get(name, sys.maxsize)
             if isinstance(value, (int, float)) and not low <= value <= high:
                 most = f" and at most {high}" if name in HIGHEST or value > high else ""

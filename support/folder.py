@@ -22,9 +22,7 @@ def read_config(folder):
     path = folder / "config.json"
     try:
         config = {"model": "looped", **json.loads(path.read_text())}
-        if (
-            config["model"] == "edges"
-        ):  # an older name: the task of chains now brings its own embedding
+        if config["model"] == "edges":  # an older name; chains now brings its own embedding
             config["model"] = "looped"
         if not all(
             isinstance(config[name], kind)
@@ -53,9 +51,7 @@ def load_run(folder, settings, device="cpu"):
         flags = argparse.Namespace(**{**defaults, **config})  # a run may be older than a flag
         task = make_task(flags, device)
         path = folder / "checkpoint.pt"
-        with (
-            warnings.catch_warnings()
-        ):  # of what foreign files may hold; the line below says enough
+        with warnings.catch_warnings():  # of foreign files; the lines below say enough
             warnings.simplefilter("ignore")
             checkpoint = load_tensors(path, device)
         if (version := checkpoint.get("version", 1)) != VERSION:
@@ -147,11 +143,8 @@ def open_folder(flags):
                 "--overwrite it"
             )
         earlier = (*folder.glob("*.png"), *folder.glob("*.json"))
-        for path in (
-            folder / "config.json",
-            folder / "checkpoint.pt",
-            *earlier,
-        ):  # first what makes it a run
+        # first what makes it a run
+        for path in (folder / "config.json", folder / "checkpoint.pt", *earlier):
             path.unlink(missing_ok=True)
         if (folder / "control" / "config.json").exists():  # the control of another run
             shutil.rmtree(folder / "control")

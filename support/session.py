@@ -102,9 +102,8 @@ class Run:
                 ):
                     self.time_is_up = True  # so this step is the last
                     self.stopped.append(f"stopped after {self.flags.minutes} minutes")
-                torch.manual_seed(
-                    stream(self.flags.seed, "noise", step) + RANK
-                )  # for state_init="noise"
+                # for state_init="noise"
+                torch.manual_seed(stream(self.flags.seed, "noise", step) + RANK)
                 yield step
                 level, mastery = self.progress["level"], self.progress["mastery"]
                 stop, level, mastery = agree(bool(self.stopped), level, mastery)

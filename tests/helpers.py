@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 import support.session
 import train
@@ -39,6 +40,24 @@ def build(seed=0, model=LoopedGPT, config=Config, **changes):
         for p in built.parameters():
             p.add_(0.1 * torch.randn_like(p))
     return built
+
+
+class Counting(LoopedGPT):
+    """Carries the number of its loops along, as a last channel of the state."""
+
+    def begin(self, tokens):
+        h, e, positions = super().begin(tokens)
+        return F.pad(h, (0, 1)), e, positions
+
+    def loop(self, h, e, t, positions):
+        state = super().loop(self.proper_state(h), e, t, positions)
+        return torch.cat((state, h[..., -1:] + 1000), dim=-1)
+
+    def readout(self, h):
+        return super().readout(self.proper_state(h))
+
+    def proper_state(self, h):
+        return h[..., :-1]
 
 
 def tokens(seed=1, rows=B, length=T):

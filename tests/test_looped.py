@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from helpers import BOARD, TEXT_POSITIONS, VOCAB, B, T, build, gradients, tokens
+from helpers import BOARD, TEXT_POSITIONS, VOCAB, B, Counting, T, build, gradients, tokens
 from torch import nn
 from torch.nn import functional as F
 
@@ -397,24 +397,6 @@ def test_settle_measures_how_far_a_loop_moved_the_state():
     torch.testing.assert_close(measured, torch.tensor(by_hand))
     logits, used = model.solve(x)  # the usual threshold
     assert torch.equal(used, model.solve(x, "settle", 0.05)[1])
-
-
-class Counting(LoopedGPT):
-    """Carries the number of its loops along, as a last channel of the state."""
-
-    def begin(self, tokens):
-        h, e, positions = super().begin(tokens)
-        return F.pad(h, (0, 1)), e, positions
-
-    def loop(self, h, e, t, positions):
-        state = super().loop(self.proper_state(h), e, t, positions)
-        return torch.cat((state, h[..., -1:] + 1000), dim=-1)
-
-    def readout(self, h):
-        return super().readout(self.proper_state(h))
-
-    def proper_state(self, h):
-        return h[..., :-1]
 
 
 def test_what_a_subclass_carries_along_does_not_keep_the_state_from_settling():
