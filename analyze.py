@@ -1,11 +1,24 @@
 """
 Look at a trained run: `python analyze.py WHAT RUN..` writes a picture, WHAT.png, and the numbers
-that it shows, WHAT.json, into the first run folder. Several runs are the seeds of one experiment
-(for compare: several experiments). `python analyze.py WHAT --help` tells more.
+that it shows, WHAT.json, into the run's folder.
 
-Start with depth and think, which are written out in this file. Both rest on one thing: the state
-after any loop can be read as if it were the last, `model.readout(h)`. Each of the others is a file
-analyses/WHAT.py.
+All analyses rest on one thing: the state after any loop can be read as if it were the last.
+
+    model, task, flags = load_model("runs/demo")                       from train.py
+    batch = task.batch("test", 0, 500, 12)                             500 questions of 12 hops
+    with torch.no_grad():
+        for loops, h in enumerate(model.states(batch.tokens, 48)):     the state after each loop
+            prediction = model.readout(h).argmax(-1)                   what it would answer by now
+            print(loops, task.check(batch, prediction).sum().item())   how many are right
+
+`depth` does this for all difficulties, and `think` shows the predictions of a single question. Both
+are measured in this file; analyses/depth_more.py and think_more.py draw them. Each of the other
+analyses is a file analyses/WHAT.py; a table at the end of this file lists them.
+
+Several runs are the seeds of one experiment: the medians are shown, and the files go into the first
+folder. (compare takes several experiments; stability and bench take no run.) An untied control is
+a plain deep transformer, which has other weights in each layer (train.py --control). Loops are
+counted from 1: loop 1 is the one that the model calls t = 0.
 """
 
 import inspect
@@ -17,26 +30,30 @@ import torch
 from tqdm import tqdm
 
 from analyses import common, depth_more, think_more
-from analyses.common import Analysis, difficulties_of
-from support.figures import BLUE, GREY, WIDTH, plt, write
+from analyses.common import SOLVED, Analysis, difficulties_of
+from support.figures import write
 from support.processes import fail, run_main
 from tasks import IGNORE, Sudoku
 from train import trained_loops
 
-OTHERS = {
-    "compare": "The depth.json of several runs in one picture, a row for each run",
-    "exits": "Exit rules: accuracy against the loops spent, for each rule of when to stop",
-    "page": "A page that runs the models in a browser: ask your own question and drag the loops",
-    "solve": "Sudoku: solve the puzzles of a file, and count the right boards after each loop",
-    "phases": "composition: when a model memorises, composes facts, and composes facts seen alone",
-    "fixedpoint": "How far each loop moves the state; does it rest if, and only if, it is right",
-    "stages": "What each layer of each loop attends to, against the untied control",
-    "stability": "No run needed: norms, injections and learning rates, with and without training",
-    "cost": "Parameters, FLOPs, milliseconds and memory over loops, against an untied stack",
-    "cache": "Addition read digit by digit, with a cache for each loop or one that loops share",
-    "bench": "No run needed: the speed of this code, in training, inference and generation",
-}
-OLD_NAMES = {"compute": "exits"}
+
+@torch.no_grad()
+def predictions_by_loop(model, tokens, loops):
+    """
+    The prediction (B, T) after each loop 1 .. loops. One pass through the loops gives them all,
+    since each state is read as if it were the last.
+    """
+    states = islice(model.states(tokens, loops), 1, None)  # without the one before loop 1
+    return [model.readout(h).argmax(-1) for h in states]
+
+
+def accuracy_by_loop(model, task, split, difficulty, loops, examples):
+    """The accuracy after each loop 1 .. loops, on the first batch of a split."""
+    batch = task.batch(split, 0, examples, difficulty)
+    accuracy = []
+    for prediction in predictions_by_loop(model, batch.tokens, loops):
+        accuracy.append(task.check(batch, prediction).sum().item() / examples)
+    return accuracy
 
 
 # --------------------------------------------------------------------------------------------------
@@ -48,17 +65,21 @@ def depth(runs, args):
     Accuracy over difficulty x loops, against the untied control
 
     Does a model that was trained on difficulty <= D solve more when it loops longer? Every
-    difficulty is asked after every loop. The loop count of a difficulty is chosen on val, and its
-    accuracy is reported on test. If the run has a folder control/, the model there is asked the
-    same questions: a stack of different (untied) layers, as deep as the most loops of training.
-    `depth.png` is the map of it all, `depth_curves.png` shows what to read from it, and
-    `depth.json` has the numbers.
+    difficulty is asked after every loop. For each, the best loop count is chosen on val, and the
+    accuracy with it is reported on test. If the run has a folder control/, the model there is asked
+    the same questions: an untied stack, as deep as this model with its most loops of training.
+
+    depth.png is the map of it all, depth_curves.png shows what to read from it, and depth.json has
+    the numbers.
     """
     loaded = common.load_seeds(runs, args.device, needs=("states", "readout"))
-    measured = [measure_depth(run, *each, args) for run, each in zip(runs, loaded)]
+    measured = []
+    for run, (model, task, flags) in zip(runs, loaded):
+        control = depth_more.load_control(run, flags, args.device)
+        measured.append(measure_depth(run, model, task, flags, control, args))
     numbers = summarise(measured)
     depth_more.say(numbers)
-    write(runs[0], "depth", draw_map(numbers), numbers)
+    write(runs[0], "depth", depth_more.draw_map(numbers), numbers)
     write(runs[0], "depth_curves", depth_more.draw_curves(numbers, depth_more.title_of(numbers)))
 
 
@@ -68,29 +89,15 @@ def depth_flags(parser):
     common.add_factor(parser)
 
 
-@torch.no_grad()
-def accuracy_by_loop(model, task, split, difficulty, loops, examples):
-    """
-    The accuracy after each loop 1 .. loops, on the first batch of a split. Each state is read as if
-    it were the last, so one pass through the loops answers for all loop counts.
-    """
-    batch = task.batch(split, 0, examples, difficulty)
-    accuracy = []
-    for h in islice(model.states(batch.tokens, loops), 1, None):  # without the one before loop 1
-        prediction = model.readout(h).argmax(-1)
-        accuracy.append(task.check(batch, prediction).sum().item() / examples)
-    return accuracy
-
-
-def measure_depth(run, model, task, flags, args):
-    """One run: what was asked, which all seeds share, and what was found."""
+def measure_depth(run, model, task, flags, control, args):
+    """(asked, found) of one run. `asked`, two dicts, is what its seeds have in common."""
     counts = trained_loops(flags, task)  # {"mean": .., "largest": ..}
-    several_times = min(96, 6 * counts["largest"] + 4)  # far beyond training, and still affordable
-    loops = max(args.loops or several_times, counts["largest"])
+    default_loops = min(96, 6 * counts["largest"] + 4)  # far beyond training, and still affordable
+    loops = max(args.loops or default_loops, counts["largest"])
     if not flags.tied:
         loops = flags.loops  # it has no more layers
-    most = min(counts["largest"], loops)
-    difficulties = difficulties_of(task, "test", args.factor)
+    most_trained = min(counts["largest"], loops)
+    difficulties = difficulties_of(task, "test", args.factor)  # up to factor times the trained
     asked = dict(
         task=flags.task,
         unit=task.unit,
@@ -99,80 +106,56 @@ def measure_depth(run, model, task, flags, args):
         loops=list(range(1, loops + 1)),
         trained_difficulty=flags.level,
         trained_loops=counts,
+        control_layers=depth_more.layers_of(control) if control else None,
         examples=args.examples,
     )
-
-    def accuracy(split, difficulty):
-        return accuracy_by_loop(model, task, split, difficulty, loops, args.examples)
-
-    control, rows = depth_more.load_control(run, flags, args.device), []
+    rows = []
     for difficulty in tqdm(difficulties, desc=f"depth of {run}", leave=False, disable=None):
-        val, test = accuracy("val", difficulty), accuracy("test", difficulty)
-        best = val.index(max(val)) + 1  # the fewest loops among the best
-        row = dict(
-            accuracy=test,
-            best_loops=best,
-            accuracy_at_best_loops=test[best - 1],
-            accuracy_at_trained_loops=test[most - 1],
-        )
+        row = measure_difficulty(model, task, difficulty, loops, most_trained, args.examples)
+        row |= depth_more.measure_more(model, task, difficulty, row, args.examples)
         if control:
-            layers = control.config.loops
-            by_layer = accuracy_by_loop(control, task, "test", difficulty, layers, args.examples)
-            row["control"] = by_layer[-1]
-        # what the curves want: margins, loops needed, shortcuts, kinds of questions
-        more = depth_more.measure_more(model, task, difficulty, val, best, args.examples)
-        rows.append(row | more)
+            its_loops = control.config.loops  # which apply all of its layers
+            by_loop = accuracy_by_loop(control, task, "test", difficulty, its_loops, args.examples)
+            row["control"] = by_loop[-1]
+        rows.append(row)
     found = dict(seed=flags.seed, control=None)  # None if there is no control
     found |= {key: [row[key] for row in rows] for key in rows[0]}  # a list over the difficulties
-    val, test = accuracy("val", None), accuracy("test", None)  # of mixed difficulty, as in training
-    found["mixture"] = depth_more.summarise_mixture(val, test, most)
+    # the same for mixed questions, up to the largest difficulty that the task has in training
+    mixture = measure_difficulty(model, task, None, loops, most_trained, args.examples)
+    found["mixture"] = depth_more.summarise_mixture(mixture)
     return asked, found
+
+
+def measure_difficulty(model, task, difficulty, loops, most_trained, examples):
+    """
+    The accuracy on test after each loop, with the loops that val likes best, and with the most
+    loops of training; and the fewest loops that solve val.
+    """
+    val = accuracy_by_loop(model, task, "val", difficulty, loops, examples)
+    test = accuracy_by_loop(model, task, "test", difficulty, loops, examples)
+    best = val.index(max(val)) + 1  # of several that are equally good, the fewest
+    return dict(
+        accuracy=test,
+        best_loops=best,
+        accuracy_at_best_loops=test[best - 1],
+        accuracy_at_trained_loops=test[most_trained - 1],
+        loops_needed=next((t for t, right in enumerate(val, 1) if right >= SOLVED), None),
+    )
 
 
 def summarise(measured):
     """The numbers of depth.json: medians over the runs, and what each of them found."""
-    numbers, found_by_run = dict(measured[0][0]), [found for _, found in measured]
+    numbers = dict(measured[0][0])
+    by_run = [found for _, found in measured]
     keys = ["accuracy", "margin", "accuracy_at_trained_loops", "accuracy_at_best_loops", "control"]
     for key in keys:
-        values = [found[key] for found in found_by_run]
+        values = [found[key] for found in by_run]
         missing = any(value is None for value in values)  # not every run has a control
         numbers[key] = None if missing else np.median(values, axis=0).round(5).tolist()
-    for found in found_by_run:
-        del found["margin"]  # by far the longest list, and only depth_curves.png shows it
-    numbers.update(seeds=[found["seed"] for found in found_by_run], by_run=found_by_run)
+    # the margins are by far the longest list, and only their medians are drawn
+    without = [{key: found[key] for key in found if key != "margin"} for found in by_run]
+    numbers.update(seeds=[found["seed"] for found in by_run], by_run=without)
     return numbers | depth_more.fit_laws(numbers)  # how the loops needed grow with the difficulty
-
-
-def draw_map(numbers):
-    """The map over difficulty x loops; the control is a column beside it in the same colours."""
-    names, loops, control = numbers["difficulty_names"], numbers["loops"][-1], numbers["control"]
-    most = numbers["trained_loops"]["largest"]
-    trained = depth_more.trained_rows(numbers)  # how many of the rows training has seen
-    figure = plt.figure(figsize=(WIDTH, 5), layout="constrained")
-    axes = figure.subplots(1, 2, width_ratios=(14, 1)) if control else [figure.subplots()]
-    style = dict(aspect="auto", origin="lower", vmin=0, vmax=1, cmap="cividis")
-    bottom, top = -0.5, len(names) - 0.5
-    extent = (0.5, loops + 0.5, bottom, top)
-    image = axes[0].imshow(numbers["accuracy"], extent=extent, **style)
-    axes[0].set_yticks(range(len(names)), [name.split()[0] for name in names])
-    axes[0].set(xlabel="loops", ylabel=f"difficulty ({numbers['unit']})")
-    # what training has seen ends at two lines: white on black, so that they show on any colour
-    for color, dashes in (("black", "-"), ("white", "--")):
-        axes[0].axvline(most + 0.5, color=color, ls=dashes)
-        if trained < len(names):
-            axes[0].axhline(trained - 0.5, color=color, ls=dashes)
-    above = dict(ha="center", va="bottom", size=10)
-    axes[0].text(most + 0.5, top + 0.1, "most loops in training", **above)
-    if trained < len(names):
-        box = dict(facecolor="black", alpha=0.7, linewidth=0, pad=2)
-        inside = dict(ha="right", va="top", size=10, color="white", bbox=box)
-        axes[0].text(loops, trained - 0.6, "hardest in training", **inside)
-    if control:
-        axes[1].imshow(np.array(control)[:, None], extent=(0, 1, bottom, top), **style)
-        axes[1].set(xticks=[], yticks=[], xlabel=f"untied\ncontrol,\n{most} layers")
-    figure.colorbar(image, ax=axes, label="accuracy (test)", pad=0.02)
-    figure.suptitle(depth_more.title_of(numbers), size=12)
-    return figure
 
 
 # --------------------------------------------------------------------------------------------------
@@ -183,69 +166,60 @@ def think(runs, args):
     """
     What the model would answer after each loop, for questions of a few difficulties
 
-    The state after every loop is read as if it were the last: the hop walked, the carry moved, the
-    board filling. The first test question of half, once and twice the trained difficulty is shown
-    (for boards: of the three hardest), in the terminal and as a picture; with --animate also as one
-    that moves, think.gif, a frame for each loop.
+    One sees a hop walked, a carry moved, a board filled. Three questions are shown, the first of
+    the test split with half the largest difficulty of training, with that difficulty, and with
+    twice it (of boards, the three hardest). They appear in the terminal and as a picture; with
+    --animate also as one that moves, think.gif, a frame for each loop. This analysis takes one run.
     """
     model, task, flags = common.load(runs[0], args.device, needs=("states", "readout"))
-    found, examples = [], []
-    for difficulty, loops in questions(task, flags, args.loops):
-        each = measure_question(model, task, difficulty, loops)
-        say_question(task, each)
-        found.append(each)
-        example = dict(
-            difficulty=difficulty,
-            question=task.show(each["tokens"]),
-            after_loop=[task.show(each["tokens"], said) for said in each["predictions"]],
-            right=each["right"],
-        )
-        examples.append(example)
-    draw = think_more.draw_boards if isinstance(task, Sudoku) else draw_sequences
-    figure = draw(task, found)
+    asked = []
+    for difficulty in difficulties_to_show(task):
+        loops = args.loops or loops_to_show(flags, difficulty)
+        asked.append(measure_question(model, task, difficulty, loops))
+        say_question(task, asked[-1])
     model_name = f"{flags.task}, trained to {task.name_of(flags.level)}"
+    figure = think_more.draw(task, asked)
     figure.suptitle(f"the answer after each loop (blue: right)\n{model_name}", size=12)
     if args.animate:
         title = f"{model_name}: the answer (blue: right)"
-        think_more.animate(task, found, draw_sequences, runs[0] / "think.gif", title)
-    numbers = dict(task=flags.task, seeds=[flags.seed], examples=examples)
-    write(runs[0], "think", figure, numbers)
+        think_more.animate(task, asked, runs[0] / "think.gif", title)
+    examples = [think_more.in_words(task, question) for question in asked]
+    write(runs[0], "think", figure, dict(task=flags.task, seeds=[flags.seed], examples=examples))
 
 
 def think_flags(parser):
-    default = "difficulty + lead + slack, or twice --loops for a sampler without them"
+    default = "difficulty + lead + slack; for a sampler without them, twice --loops"
     common.add_loops(parser, f"the loops to show (default: {default})")
     text = "also think.gif, in which the loops come one by one"
     parser.add_argument("--animate", action="store_true", help=text)
 
 
-def questions(task, flags, loops):
-    """[(difficulty, loops)] to be shown."""
-    top = task.max_difficulty
-    chosen = [max(1, top // 2), top, min(2 * top, task.hardest)]
-    if not task.grows:
-        chosen = difficulties_of(task, "test", 1)[-3:]
-    if loops:
-        return [(difficulty, loops) for difficulty in chosen]
+def difficulties_to_show(task):
+    if task.grows:
+        top = task.max_difficulty
+        return [max(1, top // 2), top, min(2 * top, task.hardest)]
+    return difficulties_of(task, "test", factor=1)[-3:]
+
+
+def loops_to_show(flags, difficulty):
     if not flags.tied:
-        return [(difficulty, flags.loops) for difficulty in chosen]
+        return flags.loops
     if flags.sampler in ("blind", "difficulty"):
-        return [(difficulty, difficulty + flags.lead + flags.slack) for difficulty in chosen]
-    return [(difficulty, 2 * flags.loops) for difficulty in chosen]
+        return difficulty + flags.lead + flags.slack
+    return 2 * flags.loops
 
 
-@torch.no_grad()
 def measure_question(model, task, difficulty, loops):
     """The first test question (T,), and what the model would answer to it after each loop."""
     batch = task.batch("test", 0, 1, difficulty)
-    states = islice(model.states(batch.tokens, loops), 1, None)
-    predictions = [model.readout(h).argmax(-1) for h in states]  # (1, T) each
+    predictions = predictions_by_loop(model, batch.tokens, loops)  # (1, T) each
     right = [bool(task.check(batch, prediction)) for prediction in predictions]
     right_from = next((t for t in range(1, loops + 1) if all(right[t - 1 :])), None)
     result = f"right from loop {right_from}" if right_from else "not solved"
     return dict(
+        difficulty=difficulty,
         tokens=batch.tokens[0].cpu(),
-        truth=task.truth(batch)[0].cpu(),  # (T,): what a perfect thinker would have in mind
+        truth=task.truth(batch)[0].cpu(),  # (T,): intermediate results, too
         predictions=torch.cat(predictions).cpu(),  # (loops, T)
         right=right,
         right_from=right_from,
@@ -253,55 +227,16 @@ def measure_question(model, task, difficulty, loops):
     )
 
 
-def draw_sequences(task, found):
-    """
-    A panel for each question: a column for each position, and a row for each loop until two loops
-    after the answer is there.
-    """
-    rows = []  # how many loops each panel shows
-    for each in found:
-        loops = len(each["right"])
-        rows.append(min(loops, (each["right_from"] or loops) + 2))
-    width = max(len(each["tokens"]) for each in found)
-    figure, axes = plt.subplots(
-        len(found),
-        figsize=(max(WIDTH, 0.25 * width), 0.25 * sum(rows) + 0.75 * len(found) + 0.6),
-        height_ratios=[n + 1 for n in rows],
-        layout="constrained",
-        squeeze=False,
-    )
-    middle = dict(ha="center", va="center")
-    for axis, each, n in zip(axes[:, 0], found, rows):
-        names = [task.name(token) for token in each["tokens"].tolist()]
-        long = max(map(len, names)) > 3  # long names are turned and stand above the panel
-        style = dict(ha="center", va="bottom", rotation=90) if long else middle
-        for x, position in enumerate(task.order(each["tokens"])):
-            axis.text(x, 0.4 if long else 0, names[position], weight="bold", **style)
-            truth = each["truth"][position].item()  # also where training asked for nothing
-            if truth == IGNORE:
-                continue
-            for y, prediction in enumerate(each["predictions"][:n, position].tolist(), 1):
-                back, front = (BLUE, "white") if prediction == truth else ("#eeeeee", GREY)
-                corner = (x - 0.5, y - 0.5)
-                axis.add_patch(plt.Rectangle(corner, 1, 1, color=back, ec="white"))
-                axis.text(x, y, task.name(prediction), color=front, size=10, **middle)
-        axis.set(xlim=(-0.6, width - 0.4), ylim=(n + 0.5, -0.5), xticks=[], ylabel="loops")
-        axis.set_title(each["title"], loc="left", pad=40 if long else None)
-        axis.set_yticks(range(n + 1), ["question", *range(1, n + 1)], fontsize=9)
-        axis.tick_params(length=0)
-        axis.set_frame_on(False)
-    return figure
-
-
-def say_question(task, each):
+def say_question(task, question):
     """A line for each loop: the prediction at each position where there is something to predict."""
-    print(f"\n{each['title']}\n{task.show(each['tokens'])}")
+    print(f"\n{question['title']}\n{task.show(question['tokens'])}")
     if isinstance(task, Sudoku):
-        think_more.say_boards(task, each)
+        think_more.say_boards(task, question)
         return
-    for t, (prediction, right) in enumerate(zip(each["predictions"], each["right"]), 1):
+    answers = zip(question["predictions"], question["right"])
+    for t, (prediction, right) in enumerate(answers, 1):
         words = []
-        for token, truth in zip(prediction.tolist(), each["truth"].tolist()):
+        for token, truth in zip(prediction.tolist(), question["truth"].tolist()):
             words.append(task.name(token) if truth != IGNORE else " ")
         print(f"  loop {t:>2}: {' '.join(words)}{'   right' if right else ''}")
 
@@ -311,6 +246,7 @@ def say_question(task, each):
 
 
 def own_analysis(function, add_flags, many):
+    """An analysis of this file: its docstring is its --help, whose first line is for the table."""
     text = inspect.getdoc(function)
     return Analysis(function.__name__, function, add_flags, text, many)
 
@@ -319,6 +255,20 @@ HERE = {
     "depth": own_analysis(depth, depth_flags, many=True),
     "think": own_analysis(think, think_flags, many=False),
 }
+OTHERS = {
+    "compare": "The depth.json of several runs in one picture, a row for each run",
+    "exits": "Exit rules: accuracy against the loops spent, for each rule of when to stop",
+    "page": "A page that runs the models in a browser: ask your own question and drag the loops",
+    "solve": "Sudoku: solve the puzzles of a file, and count the right boards after each loop",
+    "phases": "composition: when a model memorises, composes facts, and composes facts seen alone",
+    "fixedpoint": "How far each loop moves the state, and whether the states at rest are right",
+    "stages": "What each layer of each loop attends to, against the untied control",
+    "stability": "No run needed: norms, injections and learning rates, with and without training",
+    "cost": "Parameters, FLOPs, milliseconds and memory over loops, against an untied stack",
+    "cache": "Addition read digit by digit, with a cache for each loop or one that loops share",
+    "bench": "No run needed: the speed of this code, in training, inference and generation",
+}
+OLD_NAMES = {"compute": "exits"}  # so that older commands still work
 
 
 def find_analysis(name):

@@ -57,7 +57,7 @@ class Config:
     reembed: bool = False  # each loop adds its prediction, as an embedding (method `reembed`)
     causal: bool = True  # a position sees itself and those before it; False: all, as on a board
     loss: Literal["final", "every"] = "final"  # after the last loop alone, or the mean over all
-    backprop_loops: int = 0  # the gradient flows through the last k loops (Huginn 2025); 0: all
+    backprop_loops: int = 0  # k: the gradient ends k loops before the last (Huginn 2025); 0: never
 
     def __post_init__(self):
         check(self)  # at the end of the file
@@ -90,8 +90,10 @@ class LoopedGPT(nn.Module):
 
     def forward(self, tokens, loops=None):
         """
-        Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops: an int, or a tensor (B,)
-        that has a separate number for each sequence. (To train, call `loss`.)
+        Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops. (To train, call `loss`.)
+
+        `loops` is an int (by default config.loops), or a tensor (B,) with a number for each
+        sequence. Such a tensor is for training, and `think` (below) handles it.
         """
         if torch.is_tensor(loops):
             return self.readout(self.think(tokens, loops))
@@ -154,23 +156,26 @@ class LoopedGPT(nn.Module):
             h + gate * sqrt(C) * sum over tokens v of p(v) E(v) / |E(v)|
 
         p is the prediction at a position, as probabilities, read without the coda. E(v) / |E(v)|
-        is the embedding of token v at length 1. The factor sqrt(C) is the length of a normalised
-        state. If p is sure of one token, the sum has length 1. If it is not, different embeddings
-        cancel, and the sum is shorter. The gate, C numbers, learns how much of it each channel
-        takes.
+        is the embedding of token v at length 1. If p is sure of one token, the sum has length 1;
+        if it is not, different embeddings partly cancel, and the sum is shorter. The factor sqrt(C)
+        is the length of a normalised state. The gate (C,) learns how much each channel takes.
         """
         p = self.head(h).softmax(-1)  # (B, T, vocab_size)
         directions = F.normalize(self.embed.weight)  # (vocab_size, C)
         return h + self.reembed_gate * (p @ directions * self.config.n_embd**0.5)
 
     # ---- training: loop counts that differ, a gradient that ends, and the loss
+    #
+    # `states` is the loop of `forward` once more, with the two things that training adds. `think`
+    # gives its last state, from which `loss` is computed; `trajectory` gives all its states, for
+    # those who want to watch.
 
     def states(self, tokens, loops=None, h=None):
         """
-        Yields the state (B, T, C) before the first loop and after each. It differs from `forward`
-        in two ways. Each sequence may have its own number of loops, (B,), because a model that is
-        trained with a single number often fails at others (Parcae 2026). And with backprop_loops =
-        k the gradient flows through the last k loops of each sequence only.
+        Yields the state (B, T, C) before the first loop and after each. Two things are new. Each
+        sequence may have its own number of loops, (B,), because a model that is trained with a
+        single number often fails at others (Parcae 2026). And with backprop_loops = k, the gradient
+        flows only through the last k loops of each sequence, which saves time and memory.
 
             sequence 0, 6 loops    o o o x x x    x: a loop with a gradient, here with k = 3
             sequence 1, 4 loops    o x x x . .    o: a loop whose gradient is cut off
@@ -193,8 +198,9 @@ class LoopedGPT(nn.Module):
 
     def think(self, tokens, loops=None, h=None):
         """
-        The last of these states. (Where it can, train.py replaces this method by a twin that does
-        not compute the dots: fast_think in support/fast.py.)
+        The last of these states. (Here the loops marked "." are computed and thrown away. Where it
+        can, train.py replaces this method by a twin that leaves them out: fast_think in
+        support/fast.py.)
         """
         for state in self.states(tokens, loops, h):
             pass
@@ -206,10 +212,11 @@ class LoopedGPT(nn.Module):
 
     def loss(self, tokens, targets, loops=None):
         """
-        The mean cross-entropy in nats over all answers, and the prediction (B, T) after the last
-        loop. targets (B, T) has what the logits at the same position should predict, or IGNORE.
-        Nothing is shifted here: for text, pass the next tokens, as in nanoGPT. With config.loss =
-        "every" the mean is over the loops, too; a sequence that is done counts with its last state.
+        The mean cross-entropy in nats over all positions that have a target, and the prediction
+        (B, T) after the last loop. targets (B, T) has what the logits at the same position should
+        predict, or IGNORE. Nothing is shifted here: for text, pass the next tokens, as in nanoGPT.
+        With config.loss = "every" the mean is over the loops, too; a sequence that is done counts
+        with its last state.
         """
         if self.config.loss == "every":
             states = list(self.states(tokens, loops))[1:]
@@ -247,9 +254,10 @@ class LoopedGPT(nn.Module):
         Let each sequence stop on its own: logits (B, T, vocab_size) and the loops it took (B,).
 
         A sequence stops when the number that the exit rule measures falls below the threshold, at
-        the latest after max_loops. The rule is a name in exit_rules (below `settle`), which has a
-        default threshold, or a function like `settle`, which needs one. A rule about answers looks
-        at the positions where answer_mask (B, T) is true; by default, at all.
+        the latest after max_loops. `rule` is a name in exit_rules (below `settle`), where each has
+        a default threshold, or a function like `settle`; with a function, give the threshold, too.
+        A rule about answers looks at the positions where answer_mask (B, T) is true; by default, at
+        all.
         """
         if isinstance(rule, str) and rule not in self.exit_rules:
             raise ValueError(f"rule={rule!r} is not one of {', '.join(self.exit_rules)}")
@@ -319,9 +327,10 @@ class Block(nn.Module):
     Attention and an MLP, without biases and dropout.
 
     A loop adds these two branches to its state again and again. With norm="pre", as in GPT-2, that
-    sum grows with every loop. "post" (TRM 2025) and "sandwich" (Huginn 2025, which also normalises
-    what a branch reads) bring the sum back to one scale after every branch, so that loop 50 looks
-    to the weights like loop 5. That is why "post" is the default.
+    sum grows with every loop. "post" (TRM 2025) brings the sum back to one scale after every
+    branch, so that loop 50 looks to the weights like loop 5. "sandwich" (Huginn 2025) does so, too,
+    and also normalises what a branch reads. "post" is the default because it keeps the scale with
+    the fewest norms. It is meant for loops: a deep stack of different layers wants "pre".
     """
 
     def __init__(self, config):
@@ -428,9 +437,8 @@ class Positions(nn.Module):
         if config.position == "grid":
             cells = torch.tensor(config.coordinates)  # (T, axes)
             same = (cells[:, None] == cells[None]).long()  # (T, T, axes): 1 if they share row, ..
-            ways = (same << torch.arange(cells.shape[1])).sum(
-                2
-            )  # (T, T): as one number, bit by bit
+            bits = same << torch.arange(cells.shape[1])
+            ways = bits.sum(2)  # (T, T): what two cells share, as one number, bit by bit
             self.register_buffer("shared", ways, persistent=False)
             self.bias = nn.Parameter(torch.zeros(config.n_head, 2 ** cells.shape[1]))
 

@@ -7,16 +7,21 @@ What to think about: what a task is, and three of them whose answers need serial
     sudoku       complete a board
 
 Every question knows its **difficulty**, the number of steps of its obvious serial solution: hops
-walked, places that a carry travels, rounds of deduction. (A model may find a shortcut, and the
-analyses show it.) To train on difficulties up to D and to ask for more is the experiment that the
-whole project is about.
+walked, places that a carry travels, rounds of deduction. (A model may find a shorter way; the
+analyses show if it does.) To train on difficulties up to D and to ask for more is the experiment
+that the whole project is about.
 
-A task writes questions and, separately, answers them: `question` draws tokens without looking at
-any answer, and `answer` computes the targets from the tokens alone. A batch is a pure function of
-(seed, split, step). A question belongs to one of the splits train, val and test, whatever the seed;
-a hash decides it (support/hashing.py). The exceptions are single facts of multihop and boards from
-a file, which are in all three. This file knows nothing of the model. Three more tasks are in
-more_tasks/.
+A task writes questions and, separately, answers them: `question` draws tokens, and `answer`
+computes the targets from the tokens alone. (Sudoku takes both from a bank of boards.) A batch is a
+pure function of the task's settings and of what it is asked for (split, step, size, difficulty):
+asked again, it is the same batch.
+
+A question belongs to one of the splits train, val and test. A hash of its tokens decides which
+(support/hashing.py), so no seed can move a test question into training. There are two exceptions,
+which are in all three splits: the single facts of multihop, which have to be learned by heart, and
+boards from a file.
+
+This file knows nothing of the model. Three more tasks are in more_tasks/.
 """
 
 import math
@@ -44,21 +49,23 @@ class Batch(NamedTuple):
 class Task:
     """
     What all tasks share. Your own task sets vocab_size and max_difficulty in __post_init__ and
-    writes `question`, `answer` and `measure`; README.md has one in 20 lines. The fields of a task
-    are flags of train.py, and the comments behind them are the help. Everything is drawn on the
-    CPU, so that every device sees the same data.
+    writes `question`, `answer` and `measure`; README.md has one in 20 lines. To follow training,
+    read these three and `batch`. All else is for evaluation and for pictures.
+
+    The fields of a task are flags of train.py, and the comments behind them are the help.
+    Everything is drawn on the CPU, so that every device sees the same data.
     """
 
-    _: KW_ONLY
-    seed: int = 0  # of the facts and of the questions
+    _: KW_ONLY  # the fields below are given by name: MultiHop(3) means hops=3
+    seed: int = 0  # of the questions, and of the facts that multihop draws once
     device: str = "cpu"  # where a batch is put
-    salt: str = ""  # a second seed that also changes the splits, as hidden tests of a course need
+    salt: str = ""  # a second seed, which changes the splits, too: the secret of hidden tests
 
-    # Constants, not flags. A task changes those that do not fit it.
+    # Constants: without a type they are no fields, and so no flags. A task changes what it needs.
     causal = True  # does each position see only what stands before it?
     coordinates = ()  # of boards: (row, column, box) of each cell
     unit = "steps"  # of difficulty
-    counts_steps = True  # False: train.py wants no curriculum and no loop counts by difficulty
+    counts_steps = True  # False: its difficulty cannot set a curriculum or loop counts
     grows = True  # can `batch` make questions harder than max_difficulty?
     hardest = math.inf  # the hardest that it can make, if it grows
     splits = ("val",)  # evaluated during training
@@ -67,7 +74,11 @@ class Task:
     # ---- what a task of your own has to write
 
     def question(self, generator, difficulty):
-        """Tokens (B, T): one question for each difficulty (B,), drawn with the generator."""
+        """
+        Tokens (B, T): one question for each difficulty (B,), drawn with the generator. If one turns
+        out to have another difficulty, `batch` draws again. The difficulty -1, which only `mixture`
+        asks for, means that any question will do.
+        """
         raise NotImplementedError
 
     def answer(self, tokens):
@@ -89,11 +100,14 @@ class Task:
         return in_split(tokens, split, self.salt)
 
     def mixture(self, generator, size, low, high):
-        """The difficulties (B,) of a mixed batch. -1 means any: the question is drawn at random."""
+        """
+        The difficulties (B,) of a mixed batch, between low and high. A task may write -1 for some:
+        their questions are drawn at random and keep the difficulty they happen to have.
+        """
         return torch.randint(low, high + 1, (size,), generator=generator)
 
     def difficulties(self, split):
-        """The difficulties that training asks for, as far as the split has them."""
+        """The difficulties at which a split is evaluated; by default, those of training."""
         return list(range(1, self.max_difficulty + 1))
 
     def embedding(self, flags):
@@ -107,16 +121,16 @@ class Task:
 
     def batch(self, split, step, size, difficulty=None):
         """
-        The Batch number `step` of a split. Its questions have one difficulty (an int), or are mixed
-        between two, (low, high), or up to max_difficulty (None). ValueError if the split has no
-        such question.
+        The Batch number `step` of a split. `difficulty` is an int, which all its questions have, or
+        (low, high), between which they are mixed; None means all difficulties of training. A
+        question of another split or another difficulty is drawn again. ValueError if none is found.
         """
         generator = self.generator(split, step)
         if isinstance(difficulty, int):
             wanted = torch.full((size,), difficulty)
         else:
             low, high = difficulty or (1, self.max_difficulty)
-            wanted = self.mixture(generator, size, low, high)
+            wanted = self.mixture(generator, size, low, high)  # -1: any
         tokens = self.question(generator, wanted)
         for _ in range(2000):
             measured = self.measure(tokens)
@@ -132,7 +146,7 @@ class Task:
         )
 
     def generator(self, split, step):
-        """The random numbers of one batch. No other batch can change them."""
+        """The random numbers of one batch, which do not depend on other batches."""
         known = dict.fromkeys((*SPLITS, *self.splits, *self.more_splits))
         if split not in known:
             raise ValueError(f"split={split!r} is unknown; choose from {', '.join(known)}")
@@ -156,11 +170,16 @@ class Task:
 
     def name_of(self, difficulty):
         """A difficulty in print: "1 hop", "2 hops"."""
-        unit = re.sub(r"s\b", "", self.unit, count=1) if difficulty == 1 else self.unit
+        unit = self.unit
+        if difficulty == 1:
+            unit = re.sub(r"s\b", "", unit, count=1)  # "places of carry": "place of carry"
         return f"{difficulty} {unit}"
 
     def truth(self, batch):
-        """(B, T): what a perfect thinker has in mind at each position; IGNORE: nothing."""
+        """
+        (B, T): for pictures, the right result at each position, also where training asks for none,
+        such as the entity reached so far; IGNORE where there is none.
+        """
         return batch.targets
 
     def order(self, tokens):
@@ -183,15 +202,16 @@ class MultiHop(Task):
 
         "c r2 r0 -> f"      start at c, follow r2, then follow r0: where are you?
 
-    Each relation is a random permutation of the entities, drawn once for a seed. (Any random map
-    would merge entities. After a few of them most starts lead to the same place, so the last
-    relations alone would give the answer away.) Tokens are the entities
-    0 .. E - 1, the relations E .. E + R - 1, and a padding behind short questions. The answer is
-    read at the last relation. The difficulty is the number of hops. Questions of one hop are the
-    facts themselves, so they are in every split.
+    Each relation is a random permutation of the entities, drawn once for a seed. (Other
+    maps would merge entities: after a few such hops most starts lead to the same place, and the
+    last relations alone would give the answer away.)
 
-    With `pause` = 2 the answer is read two places later, "c r2 r0 . . -> f": a control that has
-    more positions to think in instead of more loops (Goyal et al. 2024).
+    Tokens are the entities 0 .. E - 1, the relations E .. E + R - 1, and a padding behind short
+    questions. The answer is read at the last relation. The difficulty is the number of hops.
+    Questions of one hop are the facts themselves, so they are in every split.
+
+    With `pause` = 2 the answer is read two places later, "c r2 r0 . . -> f". This is a control:
+    the model gets more positions to think in, in place of more loops (Goyal et al. 2024).
     """
 
     hops: int = 6  # the most hops in training
@@ -222,12 +242,13 @@ class MultiHop(Task):
 
     def walk(self, tokens):
         """(B, T): the entity reached at each position of questions (B, T); padding stays there."""
-        places, facts = [tokens[:, 0]], self.facts.to(tokens.device)
+        facts = self.facts.to(tokens.device)
+        reached = [tokens[:, 0]]
         for relation in tokens[:, 1:].T:
-            known = (relation - self.entities).clamp(max=self.relations - 1)  # any, for padding
-            next_place = facts[known, places[-1]]
-            places.append(torch.where(relation == self.pad, places[-1], next_place))
-        return torch.stack(places, dim=1)
+            index = (relation - self.entities).clamp(max=self.relations - 1)  # of padding: any
+            following = facts[index, reached[-1]]
+            reached.append(torch.where(relation == self.pad, reached[-1], following))
+        return torch.stack(reached, dim=1)
 
     def measure(self, tokens):
         return (tokens != self.pad).sum(1) - 1
@@ -238,7 +259,8 @@ class MultiHop(Task):
         return self.walk(tokens).masked_fill(~last, IGNORE)
 
     def belongs(self, tokens, split):
-        from_1 = (tokens + 1).masked_fill(tokens == self.pad, 0)  # in_split ignores zeros behind
+        # in_split ignores trailing zeros. With padding as 0, the split does not depend on it.
+        from_1 = (tokens + 1).masked_fill(tokens == self.pad, 0)
         return in_split(from_1, split, self.salt) | (self.measure(tokens) == 1)
 
     def truth(self, batch):
@@ -272,33 +294,36 @@ class Addition(Task):
                                        carry at "="; show() prints "36+47=083"
 
     A place decides by itself whether it hands on a carry, unless its two digits add up to nine:
-    then it hands on whatever comes in from below. The difficulty is one more than the longest run
-    of such nines, that is, the number of places that a decision travels: 1 if every place decides
-    for itself, n for 99..9 + 1 (n digits). The first token ">" also decides: nothing comes in.
-    Without it, all positions of 55 + 55 would see nothing but fives, and attention, which averages
-    what it sees, would give all of them the same.
+    then it hands on whatever comes in from below. Call such a place a nine. The difficulty is one
+    more than the longest run of nines, that is, the number of places that a decision travels: 1 if
+    every place decides for itself; 4 for 9999 + 0001, where the lowest place (9 + 1) decides, and
+    three nines hand it on. The first token ">" also decides: nothing comes in. Without it, all
+    positions of 55 + 55 would see nothing but fives, and attention, which averages what it sees,
+    would give all of them the same.
 
     Half of a mixed batch has digits at random, where long runs are rare. The other half has a run
-    planted. For difficulty 4 in a number of 6 digits, lowest place first:
+    planted. For difficulty 4 in numbers of 6 digits, lowest place first:
 
         sums of the places      3  12  9  9  9   5    a run of three nines; the 12 hands it a carry
         and mirrored           15   6  9  9  9  13    18 - s for each sum s: no carry enters
 
     Mirroring keeps the nines and turns all other decisions around. It makes sure that a carry
     enters half of the planted runs: otherwise a model would learn to guess one from the length of
-    the run. Around the run stand shorter ones. If the difficulty exceeds the digits of training,
-    the numbers have a quarter more digits than the difficulty.
+    the run. Around the run stand other nines. If the difficulty exceeds the digits of training,
+    the numbers have a quarter more digits than the difficulty, so that the run can lie in different
+    places.
     """
 
     digits: int = 8  # digits of each number in training
 
     unit = "places of carry"
+    EQUALS, START = 10, 11  # the tokens behind the digits 0 .. 9
 
     def __post_init__(self):
         if self.digits < 1:
             raise ValueError(f"digits must be at least 1, not {self.digits}")
         self.max_difficulty = self.digits
-        self.vocab_size = 12  # the digits, "=" is 10, ">" is 11
+        self.vocab_size = 12
 
     def mixture(self, generator, size, low, high):
         planted = super().mixture(generator, size, low, high)
@@ -312,15 +337,18 @@ class Addition(Task):
         a, b = torch.randint(10, (B, n, 2), generator=generator).unbind(2)
         planted = (difficulty > 0)[:, None]
 
-        # where the run of nines stands, and whether a carry enters it
+        # Where the run of nines stands, and whether a carry enters it. The example above has run 3,
+        # carry 1, start 2 and offset -2 -1 0 1 2 3: the run is at the offsets 0 to 2.
         run = difficulty.clamp(min=1)[:, None] - 1  # (B, 1): how many nines
-        carry = torch.arange(B)[:, None] % 2  # if it is 1, the run cannot begin at the lowest place
-        start = torch.rand((B, 1), generator=generator) * (n - run - carry + 1)
-        place = torch.arange(n) - (carry + start.long())  # the run is at places 0 .. run - 1
-        in_run = (place >= 0) & (place < run)
-        beside_run = (place == -1) | (place == run)  # these decide, so that the run ends
+        carry = torch.arange(B)[:, None] % 2  # should a carry enter? In every other question
+        room = n - run - carry  # a carry comes from a place below the run
+        start = carry + (torch.rand((B, 1), generator=generator) * (room + 1)).long()
+        offset = torch.arange(n) - start  # (B, n): of each place from the first nine of the run
+        in_run = (offset >= 0) & (offset < run)
+        beside_run = (offset == -1) | (offset == run)  # no nines here, so that the run ends
 
-        # other nines (`batch` draws again if they make a longer run), and none by chance
+        # Other nines around it, a different share of all places in each question (`batch` draws
+        # again if they make a longer run); and no nines by chance.
         share = torch.rand((B, 1), generator=generator) * run / (run + 1)
         others = (torch.rand((B, n), generator=generator) < share) & ~beside_run
         nines = planted & (in_run | others)
@@ -328,8 +356,10 @@ class Addition(Task):
         b = torch.where(by_chance, (b + 5) % 10, b)  # makes the sum 4 or 14
         b = torch.where(nines, 9 - a, b)
 
+        # Mirror the question if a carry enters the run and should not, or the other way round.
         digits = torch.stack((a, b), dim=2).flatten(1)  # (B, 2 n)
-        tokens = F.pad(F.pad(digits, (1, 0), value=11), (0, 1), value=10)
+        tokens = F.pad(digits, (1, 0), value=self.START)
+        tokens = F.pad(tokens, (0, 1), value=self.EQUALS)
         mirrored = torch.where(tokens < 10, 9 - tokens, tokens)
         _, carry_now = self.runs(tokens)
         return torch.where(planted & (carry_now[:, None] != carry), mirrored, tokens)
@@ -342,7 +372,8 @@ class Addition(Task):
         """
         The length (B,) of the longest run of nines, and the carry (B,), 1 or 0, that enters it. (It
         is read where it leaves the run, since nines hand on what comes in. Of several longest runs,
-        the highest counts.)
+        the one at the highest places counts. Without any nine, the length is 0, and the carry is
+        the one out of the highest place.)
         """
         run = longest = carry = carried = torch.zeros_like(tokens[:, 0])
         for total in self.sums(tokens).T:
@@ -366,7 +397,7 @@ class Addition(Task):
         return targets
 
     def belongs(self, tokens, split):
-        digits = tokens[:, 1:-1]  # in_split ignores zeros behind, the leading zeros of numbers
+        digits = tokens[:, 1:-1]  # in_split ignores trailing zeros: here, leading zeros of numbers
         return in_split(digits, split, self.salt)
 
     def parts(self, tokens):
@@ -384,7 +415,7 @@ class Addition(Task):
         return text + number(prediction.tolist()[2:-1:2] + [int(prediction[-1])])
 
     def name(self, token):
-        return {10: "=", 11: ">"}.get(token, str(token))
+        return {self.EQUALS: "=", self.START: ">"}.get(token, str(token))
 
 
 @dataclass
@@ -394,21 +425,27 @@ class Sudoku(Task):
     cells make boards of 4x4, 6x6 and 9x9.
 
         3 . . .      3 2 4 1
-        . 4 . .      1 4 2 3     as show() prints a question and its answer
+        . 4 . .      1 4 2 3
         4 . 1 .      4 3 1 2
-        . 1 . .      2 1 3 4     tokens, row by row: the digit, or 0 for a blank
+        . 1 . .      2 1 3 4
+
+    This is a question, show(tokens), and its answer, show(tokens, prediction). The tokens are the
+    cells, row by row: the digit, or 0 for a blank. This question begins 3 0 0 0 0 4. The targets
+    are the digits of the blanks.
 
     Every puzzle has exactly one solution. The difficulty is the number of rounds of deduction. Each
     round fills in all singles at once, naked (a cell that only one digit fits) and hidden (a digit
     that fits only one cell of a row, column or box). Puzzles that singles do not solve need search
-    and have the difficulty 32; they come only with search=True.
+    and have the difficulty SEARCH = 32; they come only with search=True.
 
     This task draws from a bank of boards, so it has no `question` and no `answer`, but a `batch` of
-    its own. The bank is made once and kept in the folder `banks`, or read from a `file`. Each board
-    of it makes n! boards, by new names for its digits. Grids that a symmetry makes equal are in the
-    same split, because a model with position="grid" can hardly tell them apart. There are 49
-    essentially different grids of 6x6, but only two of 4x4. So on 4x4 only grids that differ in the
-    names of their digits are kept together, and its test says little.
+    its own. The bank is made once and kept in the folder `banks`, or read from a `file`. A batch
+    renames the digits at random, so that each board of the bank stands for n! boards.
+
+    Grids that are equal up to a symmetry (other names for the digits, rows or columns swapped, ..)
+    are in the same split, because a model with position="grid" can hardly tell them apart. Of such
+    classes of grids there are 49 on 6x6. On 4x4 there are only two, too few for three splits; there
+    only grids with the same digits up to their names count as equal, so the 4x4 test says little.
     """
 
     box: str = "2x2"  # 2x2 | 2x3 | 3x3 for boards of 4x4, 6x6, 9x9
@@ -431,6 +468,7 @@ class Sudoku(Task):
         self.n, self.coordinates = self.boards.n, self.boards.coordinates
         self.vocab_size = self.n + 1
         if self.file:
+            # (`analyze.py solve` tells which lines of the file these are, and what was skipped)
             self.bank, self.lines, self.skipped = bank_from_file(self.boards, self.file)
         else:
             folder = Path(self.banks)
@@ -453,7 +491,7 @@ class Sudoku(Task):
         names = F.pad(names, (1, 0))  # a new name for each digit; a blank stays a blank
         tokens = names.gather(1, bank["puzzle"][rows])
         grid = names.gather(1, bank["grid"][rows])
-        targets = grid.masked_fill((tokens > 0) | (grid == 0), IGNORE)
+        targets = grid.masked_fill(tokens > 0, IGNORE)
         return self.on_device(tokens, targets, bank["difficulty"][rows])
 
     def measure(self, tokens):
@@ -464,7 +502,10 @@ class Sudoku(Task):
         return self.boards.solved(torch.where(batch.tokens > 0, batch.tokens, prediction))
 
     def difficulties(self, split):
-        """Those with at least 20 puzzles in the split: an accuracy over fewer says little."""
+        """
+        Those with at least 20 puzzles in the split: an accuracy over fewer says little. (If none
+        has 20, those with the most.)
+        """
         values, counts = self.bank[split]["difficulty"].unique(return_counts=True)
         return values[counts >= min(20, counts.max())].tolist()
 

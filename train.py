@@ -2,10 +2,11 @@
 Train a looped GPT on a task: `python train.py --task multihop` writes runs/multihop/.
 
 Without other flags this is the CPU run of that task (two cores, minutes). Its recipe, in
-support/recipes.py, replaces some of the defaults below. `--scale gpu` takes the recipe for one GPU,
-and any flag given by hand wins. A run folder holds config.json, metrics.jsonl, checkpoint.pt and
-curve.png. Everything random is a function of (seed, purpose, step), so `--resume` continues a run
-as if it had never stopped.
+support/recipes.py, replaces some of the defaults below; that of multihop says position="window",
+reach=3, lr=3e-3, steps=2500. `--scale gpu` takes the recipe for one GPU, and any flag given by hand
+wins. A run folder holds config.json (all settings of the run), metrics.jsonl, checkpoint.pt and
+curve.png. Every random draw is seeded by (seed, what it is for, step), so `--resume` continues a
+run as if it had never stopped.
 """
 
 import copy
@@ -18,7 +19,7 @@ import torch
 from support import flags as flag_parser
 from support import folder
 from support.hashing import stream
-from support.processes import fail, loss_function, prepare, run_main, share_of
+from support.processes import fail, in_precision, prepare, run_main, share_of
 from support.session import Run, control_beside
 
 Sampler = Literal["blind", "difficulty", "fixed", "uniform", "poisson", "lognormal"]
@@ -35,16 +36,16 @@ class Settings:
     steps: int = 3000  # optimizer steps
     batch: int = 64  # questions in a step (in each process, under torchrun)
     lr: float = 2e-3  # peak learning rate (AdamW)
-    warmup: int = 100  # steps of linear warmup, by which the cosine is multiplied
+    warmup: int = 100  # first steps, in which the rate rises linearly (times the cosine)
     min_lr: float = 0.05  # where the cosine ends, as a share of lr
     weight_decay: float = 0.01  # of matrices only
     beta2: float = 0.99  # AdamW's second beta
     clip: float = 1.0  # largest norm of the gradient (0: any)
-    ema: float = 0.0  # decay of an average of the weights, which is evaluated (0: none; TRM: 0.999)
+    ema: float = 0.0  # decay of a moving average of the weights, which is then the model (0: none)
     sampler: Sampler = "blind"  # how the loop count of a question is chosen, see sample_loops
-    lead: int = 0  # samplers blind and difficulty: this many more loops, see sample_loops
-    slack: int = 4  # samplers blind and difficulty: up to this many extra loops, at random
-    per: Literal["sequence", "batch"] = "sequence"  # what has a loop count of its own (Parcae 2026)
+    lead: int = 0  # samplers blind and difficulty: loops added to the difficulty, always
+    slack: int = 4  # samplers blind and difficulty: up to this many more, at random
+    per: Literal["sequence", "batch"] = "sequence"  # draw a loop count for each (Parcae 2026)
     curriculum: bool = True  # begin with difficulty 1 and open the next at the gate
     gate: float = 0.95  # accuracy on the hardest questions that opens harder ones (Kohli 2026)
     eval_every: int = 500  # steps between evaluations (and checkpoints)
@@ -53,7 +54,10 @@ class Settings:
 
 
 class Model(Protocol):
-    """What `--model my_model.py` has to define: one nn.Module with these, such as LoopedGPT."""
+    """
+    What a model of your own, `--model my_model.py`, has to define: one nn.Module with these.
+    LoopedGPT of looped.py is one.
+    """
 
     config_class: type  # a dataclass with at least `vocab_size` and `loops`; its fields are flags
 
@@ -72,48 +76,53 @@ def train(flags, task, model, checkpoint=None):
     stopped early saves a checkpoint and returns None.
     """
     optimizer = make_optimizer(flags, model)
-    average = copy.deepcopy(model).requires_grad_(False) if flags.ema else None  # of the weights
+    average = copy.deepcopy(model).requires_grad_(False) if flags.ema else None
     progress = dict(step=0, level=1 if flags.curriculum else task.max_difficulty, mastery=0.0)
     parts = dict(model=model, optimizer=optimizer, ema=average)
-    run = Run(flags, task, parts, progress, checkpoint)  # its folder, its bar, its checkpoints
+    # The run has the folder and the progress bar. From a checkpoint it fills in parts and progress.
+    run = Run(flags, task, parts, progress, checkpoint)
 
-    for step in run.steps():
+    for step in run.steps():  # from progress["step"] on; Ctrl-C ends them early
         # a batch of questions, and how often each is looped
         level = progress["level"]  # the hardest difficulty that the curriculum has opened
         batch = task.batch("train", step, flags.batch, (1, level) if flags.curriculum else None)
         loops = sample_loops(flags, task, batch.difficulty, step)
 
-        # the loss, its gradient, a step of the optimizer
+        # the loss (model.loss, in the --precision of the run), its gradient, an optimizer step
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(flags, step)
-        loss, prediction = run.loss(batch.tokens, batch.targets, loops)  # model.loss
+        loss, prediction = run.loss(batch.tokens, batch.targets, loops)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
-        if not math.isfinite(loss.item() + gradient.item()):
-            run.explode(loss, gradient, batch.tokens, loops)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip or math.inf)
+        if not math.isfinite(loss.item() + norm.item()):
+            run.fail_at(loss, norm, batch.tokens, loops)  # ends the program, with advice
         optimizer.step()
-        if average:
+        if average is not None:
             update_average(average, model, flags.ema, step)
 
         # the curriculum: once the hardest questions so far are mastered, harder ones are asked
         right = task.check(batch, prediction)
-        hardest = batch.difficulty >= level  # random sums may be harder than the level
+        hardest = batch.difficulty >= level  # (half of the sums of addition are of any difficulty)
         if flags.curriculum and level < task.max_difficulty and hardest.any():
             accuracy = right[hardest].sum().item() / hardest.sum().item()
-            progress["mastery"] += 0.1 * (accuracy - progress["mastery"])  # a running mean
+            progress["mastery"] += 0.1 * (accuracy - progress["mastery"])  # a running mean, from 0
             if progress["mastery"] >= flags.gate:
                 progress.update(level=level + 1, mastery=0.0)
 
         # what the user sees, and keeps
         progress["step"] = step + 1
-        now = dict(loss=loss.item(), right=right.sum().item() / len(right), level=progress["level"])
-        now["loops"] = loops.float().mean().item()
+        now = dict(
+            loss=loss.item(),
+            right=right.sum().item() / len(right),
+            level=progress["level"],
+            loops=loops.float().mean().item(),
+        )
         run.show(**now)
-        if run.is_due(step):
-            judged = average or model
+        if run.is_due(step):  # every --eval_every steps
+            judged = model if average is None else average
             results = {split: evaluate(judged, task, flags, split) for split in task.splits}
-            now.update(step=step + 1, lr=learning_rate(flags, step), gradient=gradient.item())
+            now.update(step=step + 1, lr=learning_rate(flags, step), gradient=norm.item())
             run.log(judged, results, **now)
     return run.close()
 
@@ -126,15 +135,17 @@ def sample_loops(flags, task, difficulty, step):
     """
     The loop count of each question of a step, (B,) int64 on the CPU.
 
-        blind        the largest difficulty of training + lead + a random number 0 .. slack, so that
-                     the count says nothing about the question
+        blind        the largest difficulty of the task's training (not of the curriculum's level) +
+                     lead + a random number 0 .. slack, so that the count says nothing about the
+                     question
         difficulty   the question's own difficulty + lead + 0 .. slack: the model is told how long
                      to think
         fixed        always --loops
         uniform      1 .. --loops
         poisson      --loops on average, at most twice as many (Kohli 2026)
-        lognormal    1 + a Poisson count whose mean is drawn, too, around --loops, so that some
-                     counts are large; at most 4 times --loops (Huginn 2025)
+        lognormal    1 + a Poisson count whose mean is itself drawn, from a log-normal distribution
+                     with the mean --loops, so that some counts are large; at most 4 times --loops
+                     (Huginn 2025)
     """
     generator = torch.Generator().manual_seed(stream(flags.seed, "loops", step))
     B = len(difficulty)
@@ -146,20 +157,26 @@ def sample_loops(flags, task, difficulty, step):
         loops = torch.poisson(torch.full((B,), float(flags.loops)), generator=generator).long()
         loops = loops.clamp(max=2 * flags.loops)
     elif flags.sampler == "lognormal":
-        mean = torch.exp(math.log(flags.loops) - 0.125 + 0.5 * torch.randn(B, generator=generator))
+        sigma = 0.5  # exp(N(mu, sigma^2)) has the mean exp(mu + sigma^2 / 2)
+        mu = math.log(flags.loops) - sigma**2 / 2
+        mean = torch.exp(mu + sigma * torch.randn(B, generator=generator))
         loops = (1 + torch.poisson(mean, generator=generator).long()).clamp(max=4 * flags.loops)
     else:
-        steps = torch.full((B,), task.max_difficulty)
+        needed = torch.full((B,), task.max_difficulty)
         if flags.sampler == "difficulty":
-            steps = difficulty.cpu()
-        loops = steps + flags.lead + torch.randint(flags.slack + 1, (B,), generator=generator)
+            needed = difficulty.cpu()
+        loops = needed + flags.lead + torch.randint(flags.slack + 1, (B,), generator=generator)
     if flags.per == "batch":  # for sampler=difficulty, what the hardest question needs
         loops = (loops.max() if flags.sampler == "difficulty" else loops[0]).expand(B)
     return loops.clamp(min=1)
 
 
 def most_loops(flags, task, difficulty=None):
-    """The largest loop count that training asks for: at a difficulty, or of all."""
+    """
+    The largest loop count that training gives to questions of a difficulty, or to any (None). (With
+    the sampler difficulty, some get more: random sums that are harder than the task's largest
+    difficulty, and with per="batch" easy questions beside hard ones.)
+    """
     if flags.sampler == "blind":
         return task.max_difficulty + flags.lead + flags.slack
     if flags.sampler == "difficulty":
@@ -185,11 +202,11 @@ def trained_loops(flags, task):
 
 
 def make_optimizer(flags, model):
-    """AdamW, without weight decay for gains and biases."""
-    matrices = [
-        p for name, p in model.named_parameters() if p.dim() >= 2 and not name.endswith("bias")
-    ]
-    others = [p for name, p in model.named_parameters() if p.dim() < 2 or name.endswith("bias")]
+    """AdamW, without weight decay for gains and biases (also those of Positions, (H, reach))."""
+    matrices, others = [], []
+    for name, p in model.named_parameters():
+        is_matrix = p.dim() >= 2 and not name.endswith("bias")
+        (matrices if is_matrix else others).append(p)
     groups = [
         dict(params=matrices, weight_decay=flags.weight_decay),
         dict(params=others, weight_decay=0.0),
@@ -206,7 +223,10 @@ def learning_rate(flags, step):
 
 
 def update_average(average, model, decay, step):
-    """An exponential moving average of the weights, which soon forgets the first ones."""
+    """
+    An exponential moving average of the weights. Its decay rises to `decay` step by step, so that
+    the random start is soon forgotten.
+    """
     decay = min(decay, (1 + step) / (10 + step))
     with torch.no_grad():
         for mean, p in zip(average.parameters(), model.parameters()):
@@ -216,8 +236,8 @@ def update_average(average, model, decay, step):
 @torch.no_grad()
 def evaluate(model, task, flags, split, size=None):
     """
-    {difficulty: accuracy} on the same questions of a split each time. They take the most loops that
-    training gives to their difficulty (for samplers poisson and lognormal: --loops).
+    {difficulty: accuracy} on the same questions of a split each time. Each difficulty takes the
+    most loops that training gives to it (for samplers poisson and lognormal: --loops).
     """
     result = {}
     for difficulty in task.difficulties(split):
@@ -236,8 +256,8 @@ def evaluate(model, task, flags, split, size=None):
 
 def load_model(path, device="cpu"):
     """
-    A trained run, ready to be asked: (model, task, flags). The averaged weights, where the run kept
-    any.
+    A trained run, ready to be asked: (model, task, flags). With --ema, the weights are the averaged
+    ones. flags.level is the difficulty that the curriculum had opened.
     """
     return folder.load_model(path, Settings, device)
 
@@ -249,7 +269,8 @@ def parse_flags(argv=None):
 
 def rehearse(flags, task, model):
     """
-    An evaluation and a loss in small, so that what cannot run says so before a folder is made.
+    One small evaluation and one loss. A combination of flags that cannot run ends here, with its
+    reason, before a folder is made.
     """
     if not getattr(flags, "tied", True) and most_loops(flags, task) > flags.loops:
         fail(
@@ -267,27 +288,29 @@ def rehearse(flags, task, model):
                 )
         evaluate(model, task, flags, "val", size=1)
         loops = sample_loops(flags, task, batch.difficulty, 0)
-        loss_function(flags, model)(batch.tokens, batch.targets, loops)
+        in_precision(flags, model.loss)(batch.tokens, batch.targets, loops)
     except RuntimeError as error:
         if not flags.compile:
             raise
-        fail(f"--compile does not work here: {str(error).strip().splitlines()[0]}")
+        fail(f"with --compile, a first step fails: {str(error).strip().splitlines()[0]}")
 
 
 def main(argv=None):
     flags, given = parse_flags(argv)
     checkpoint = folder.resume(flags, given, Settings) if flags.resume else None
     device = prepare(flags)
-    task = share_of(flag_parser.make_task(flags, device))  # one of several processes has a share
+    task = share_of(flag_parser.make_task(flags, device))  # under torchrun: batches of its own
     if flags.sampler in ("blind", "difficulty") and getattr(flags, "tied", True):
-        flags.loops = most_loops(flags, task)  # these samplers ignore --loops; other calls use it
+        flags.loops = most_loops(flags, task)  # these samplers ignore --loops: the model's default
     model = flag_parser.make_model(flags, task).to(device)
     flag_parser.save_time_and_memory(flags, model)  # --compile, --checkpoint_loops
     rehearse(flags, task, model)
     if not flags.resume:
         folder.open_folder(flags)
-    with control_beside(flags, most_loops(flags, task)) as control:  # with --control, an untied one
-        control.run_ended_well = train(flags, task, model, checkpoint) is not None
+    # With --control, a second process trains an untied model in OUT/control at the same time.
+    with control_beside(flags, most_loops(flags, task)) as control:
+        result = train(flags, task, model, checkpoint)
+        control.run_ended_well = result is not None  # else the control is stopped, too
 
 
 if __name__ == "__main__":

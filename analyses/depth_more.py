@@ -1,7 +1,7 @@
 """
-What `analyze.py depth` does beside its map: it finds the control, measures more numbers for
-depth.json, fits laws to them, draws depth_curves.png, and says in words what was found. The
-analysis itself is in analyze.py.
+What `analyze.py depth` does with its accuracies, which analyze.py measures: this file finds the
+control, adds more numbers to depth.json, fits laws to them, draws depth.png and depth_curves.png,
+and says in words what was found.
 """
 
 from itertools import islice
@@ -31,16 +31,21 @@ def load_control(run, flags, device):
     return control
 
 
-def measure_more(model, task, difficulty, val, best, examples):
+def layers_of(model):
+    """How many layers an untied model applies: those of its loops, of its prelude and its coda."""
+    config = model.config
+    around = getattr(config, "n_prelude", 0) + getattr(config, "n_coda", 0)
+    return config.loops * getattr(config, "n_core", 1) + around
+
+
+def measure_more(model, task, difficulty, row, examples):
     """
-    More numbers for one difficulty, most of them from the first test batch. `val` has the accuracy
-    on val after each loop, and `best` is the loop count chosen from it.
+    More numbers for one difficulty, from the first test batch. `row` has those of analyze.py.
     """
     batch = task.batch("test", 0, examples, difficulty)
     return dict(
-        margin=margin_by_loop(model, batch, len(val)),
-        loops_needed=next((t for t, right in enumerate(val, 1) if right >= SOLVED), None),
-        parts=accuracy_of_parts(model, task, batch, best),
+        margin=margin_by_loop(model, batch, len(row["accuracy"])),
+        parts=accuracy_of_parts(model, task, batch, row["best_loops"]),
         shortcuts=accuracy_of_shortcuts(task, batch),
         distinct=len(batch.tokens.unique(dim=0)),
     )
@@ -78,17 +83,13 @@ def accuracy_of_shortcuts(task, batch):
     return found
 
 
-def summarise_mixture(val, test, most):
-    """
-    The same choice on the mixture of difficulties that training draws from: its accuracy after
-    each loop on val and test, and the most loops of training.
-    """
-    best = val.index(max(val)) + 1
+def summarise_mixture(row):
+    """What was measured with mixed questions, by the names that depth.json has for it."""
     return dict(
-        best_loops=best,
-        accuracy=test[best - 1],
-        accuracy_at_trained_loops=test[most - 1],
-        by_loop=test,
+        best_loops=row["best_loops"],
+        accuracy=row["accuracy_at_best_loops"],
+        accuracy_at_trained_loops=row["accuracy_at_trained_loops"],
+        by_loop=row["accuracy"],
     )
 
 
@@ -171,6 +172,39 @@ def trained_rows(numbers):
     return sum(each <= numbers["trained_difficulty"] for each in numbers["difficulty"])
 
 
+def draw_map(numbers):
+    """The map over difficulty x loops; the control is a column beside it in the same colours."""
+    names, loops, control = numbers["difficulty_names"], numbers["loops"][-1], numbers["control"]
+    most = numbers["trained_loops"]["largest"]
+    trained = trained_rows(numbers)
+    figure = plt.figure(figsize=(WIDTH, 5), layout="constrained")
+    axes = figure.subplots(1, 2, width_ratios=(14, 1)) if control else [figure.subplots()]
+    style = dict(aspect="auto", origin="lower", vmin=0, vmax=1, cmap="cividis")
+    bottom, top = -0.5, len(names) - 0.5
+    extent = (0.5, loops + 0.5, bottom, top)
+    image = axes[0].imshow(numbers["accuracy"], extent=extent, **style)
+    axes[0].set_yticks(range(len(names)), [name.split()[0] for name in names])
+    axes[0].set(xlabel="loops", ylabel=f"difficulty ({numbers['unit']})")
+    # what training has seen ends at two lines: white on black, so that they show on any colour
+    for color, dashes in (("black", "-"), ("white", "--")):
+        axes[0].axvline(most + 0.5, color=color, ls=dashes)
+        if trained < len(names):
+            axes[0].axhline(trained - 0.5, color=color, ls=dashes)
+    above = dict(ha="center", va="bottom", size=10)
+    axes[0].text(most + 0.5, top + 0.1, "most loops in training", **above)
+    if trained < len(names):
+        box = dict(facecolor="black", alpha=0.7, linewidth=0, pad=2)
+        inside = dict(ha="right", va="top", size=10, color="white", bbox=box)
+        axes[0].text(loops, trained - 0.6, "hardest in training", **inside)
+    if control:
+        axes[1].imshow(np.array(control)[:, None], extent=(0, 1, bottom, top), **style)
+        layers = numbers["control_layers"]
+        axes[1].set(xticks=[], yticks=[], xlabel=f"untied\ncontrol,\n{layers} layers")
+    figure.colorbar(image, ax=axes, label="accuracy (test)", pad=0.02)
+    figure.suptitle(title_of(numbers), size=12)
+    return figure
+
+
 def draw_curves(numbers, title):
     """Above: accuracy for three ways to choose the loops. Below: the loops needed; the margin."""
     figure = plt.figure(figsize=(WIDTH, 7.5), layout="constrained")
@@ -197,7 +231,8 @@ def draw_choices(axis, numbers):
     ]
     of_each_run = {"accuracy_at_best_loops": BLUE, "accuracy_at_trained_loops": ORANGE}
     if numbers["control"]:
-        curves.append((numbers["control"], "^:", GREY, f"untied control,\n{most} layers"))
+        name = f"untied control,\n{numbers['control_layers']} layers"
+        curves.append((numbers["control"], "^:", GREY, name))
         of_each_run["control"] = GREY
     for accuracies, style, color, _ in curves:
         axis.plot(difficulty, accuracies, style, color=color, ms=5)

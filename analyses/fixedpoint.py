@@ -1,5 +1,5 @@
 """
-How far each loop moves the state; does it rest if, and only if, it is right
+How far each loop moves the state, and whether the states at rest are right
 
 A tied loop is a map that is applied to its own output again and again, so it may come to a fixed
 point: a state that it does not move any more. When does it, and is the answer right if and only if

@@ -1,42 +1,102 @@
 """
-What `analyze.py think` draws beside its rows of tokens: boards, and the picture that moves,
-think.gif. The analysis itself is in analyze.py.
+How `analyze.py think` shows what it has measured: rows of tokens or boards, and the picture that
+moves, think.gif. The analysis itself is in analyze.py.
 """
 
 import torch
 from PIL import Image
 
-from support.figures import BLUE, ORANGE, WIDTH, plt
-from tasks import Sudoku
+from support.figures import BLUE, GREY, ORANGE, WIDTH, plt
+from tasks import IGNORE, Sudoku
+
+
+def draw(task, asked):
+    """The figure of some questions, each as analyze.measure_question returns it."""
+    return draw_boards(task, asked) if isinstance(task, Sudoku) else draw_sequences(task, asked)
+
+
+def in_words(task, question):
+    """What think.json has of a question."""
+    return dict(
+        difficulty=question["difficulty"],
+        question=task.show(question["tokens"]),
+        after_loop=[task.show(question["tokens"], said) for said in question["predictions"]],
+        right=question["right"],
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Tokens
+
+
+def draw_sequences(task, asked):
+    """
+    A panel for each question: a column for each position, and a row for each loop until two loops
+    after the answer is there.
+    """
+    rows = []  # how many loops each panel shows
+    for question in asked:
+        loops = len(question["right"])
+        rows.append(min(loops, (question["right_from"] or loops) + 2))
+    width = max(len(question["tokens"]) for question in asked)
+    figure, axes = plt.subplots(
+        len(asked),
+        figsize=(max(WIDTH, 0.25 * width), 0.25 * sum(rows) + 0.75 * len(asked) + 0.6),
+        height_ratios=[n + 1 for n in rows],
+        layout="constrained",
+        squeeze=False,
+    )
+    middle = dict(ha="center", va="center")
+    for axis, question, n in zip(axes[:, 0], asked, rows):
+        names = [task.name(token) for token in question["tokens"].tolist()]
+        long = max(map(len, names)) > 3  # long names are turned and stand above the panel
+        style = dict(ha="center", va="bottom", rotation=90) if long else middle
+        for x, position in enumerate(task.order(question["tokens"])):
+            axis.text(x, 0.4 if long else 0, names[position], weight="bold", **style)
+            truth = question["truth"][position].item()  # an intermediate result, too
+            if truth == IGNORE:
+                continue
+            for y, prediction in enumerate(question["predictions"][:n, position].tolist(), 1):
+                back, front = (BLUE, "white") if prediction == truth else ("#eeeeee", GREY)
+                corner = (x - 0.5, y - 0.5)
+                axis.add_patch(plt.Rectangle(corner, 1, 1, color=back, ec="white"))
+                axis.text(x, y, task.name(prediction), color=front, size=10, **middle)
+        axis.set(xlim=(-0.6, width - 0.4), ylim=(n + 0.5, -0.5), xticks=[], ylabel="loops")
+        axis.set_title(question["title"], loc="left", pad=40 if long else None)
+        axis.set_yticks(range(n + 1), ["question", *range(1, n + 1)], fontsize=9)
+        axis.tick_params(length=0)
+        axis.set_frame_on(False)
+    return figure
+
 
 # --------------------------------------------------------------------------------------------------
 # Boards
 
 
-def draw_boards(task, found):
+def draw_boards(task, asked):
     """A row of boards for each question: after 1, 2, 4, .. loops, and after the last."""
-    loops = len(found[0]["right"])
+    loops = len(asked[0]["right"])
     columns = [t for t in (1, 2, 4, 8, 16, 32) if t < loops] + [loops]
     size = WIDTH / len(columns)
     figure, axes = plt.subplots(
-        len(found),
+        len(asked),
         len(columns),
-        figsize=(WIDTH, (size + 0.35) * len(found) + 0.6),
+        figsize=(WIDTH, (size + 0.35) * len(asked) + 0.6),
         layout="constrained",
         squeeze=False,
     )
-    for row, each in zip(axes, found):
+    for row, question in zip(axes, asked):
         for axis, t in zip(row, columns):
-            draw_board(axis, task, each, each["predictions"][t - 1])
+            draw_board(axis, task, question, question["predictions"][t - 1])
             axis.set_title(f"loop {t}")
-        row[0].set_ylabel(each["title"].replace(": ", "\n"))
+        row[0].set_ylabel(question["title"].replace(": ", "\n"))
     return figure
 
 
-def draw_board(axis, task, each, prediction):
+def draw_board(axis, task, question, prediction):
     """A board: its givens are black, the right digits of the model blue, its wrong ones orange."""
     n, height, width = task.n, task.boards.rows, task.boards.columns  # of the board, of a box
-    cells = zip(each["tokens"].tolist(), each["truth"].tolist(), prediction.tolist())
+    cells = zip(question["tokens"].tolist(), question["truth"].tolist(), prediction.tolist())
     for cell, (given, truth, digit) in enumerate(cells):
         style = dict(color=BLUE if digit == truth else ORANGE)
         if given:
@@ -50,38 +110,38 @@ def draw_board(axis, task, each, prediction):
     axis.set_frame_on(False)
 
 
-def say_boards(task, found):
+def say_boards(task, asked):
     """The board after the first and the last loop, and wherever it becomes right or wrong."""
-    last = len(found["right"])
-    for t, (prediction, right) in enumerate(zip(found["predictions"], found["right"]), 1):
-        if t in (1, last) or right != found["right"][t - 2]:
+    last = len(asked["right"])
+    for t, (prediction, right) in enumerate(zip(asked["predictions"], asked["right"]), 1):
+        if t in (1, last) or right != asked["right"][t - 2]:
             print(f"after loop {t}{', right' if right else ''}:")
-            print(task.show(found["tokens"], prediction))
+            print(task.show(asked["tokens"], prediction))
 
 
 # --------------------------------------------------------------------------------------------------
 # The picture that moves
 
 
-def animate(task, found, draw_sequences, path, title):
+def animate(task, asked, path, title):
     """
     think.gif: the question alone, then a frame for each loop. A frame stands for half a second, the
     first and the last one longer.
     """
-    loops = max(len(each["right"]) for each in found)
+    loops = max(len(question["right"]) for question in asked)
     boards = isinstance(task, Sudoku)
     if boards:
-        size = (WIDTH, WIDTH / len(found) + 0.9)
-        figure, _ = plt.subplots(1, len(found), figsize=size, layout="constrained")
+        size = (WIDTH, WIDTH / len(asked) + 0.9)
+        figure, _ = plt.subplots(1, len(asked), figsize=size, layout="constrained")
     else:
-        figure = draw_sequences(task, found)
+        figure = draw_sequences(task, asked)
     axes, heading = figure.axes, figure.suptitle("", size=12)
     figure.set_dpi(75)
     frames = []
     for t in range(loops + 1):
-        for axis, each in zip(axes, found):
+        for axis, question in zip(axes, asked):
             if boards:
-                show_board(axis, task, each, t)
+                show_board(axis, task, question, t)
             else:
                 show_rows(axis, t)
         heading.set_text(f"{title}, after {t} loop{'s' if t != 1 else ''}")
@@ -104,10 +164,10 @@ def show_rows(axis, t):
         text.set_visible(text.get_position()[1] <= max(t, 0.5))
 
 
-def show_board(axis, task, each, t):
+def show_board(axis, task, question, t):
     """The board after t loops; before the first, the givens alone."""
-    t = min(t, len(each["right"]))
-    digits = each["predictions"][t - 1] if t else torch.zeros_like(each["tokens"])
+    t = min(t, len(question["right"]))
+    digits = question["predictions"][t - 1] if t else torch.zeros_like(question["tokens"])
     axis.clear()
-    draw_board(axis, task, each, digits)
-    axis.set_title(each["title"].replace(": ", "\n"))
+    draw_board(axis, task, question, digits)
+    axis.set_title(question["title"].replace(": ", "\n"))

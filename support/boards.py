@@ -29,24 +29,22 @@ class Boards:
         n = self.n = rows * columns
         where = [(cell // n, cell % n) for cell in range(n * n)]
         self.coordinates = tuple((r, c, r // rows * rows + c // columns) for r, c in where)
-        self.units_of_cell = torch.tensor(self.coordinates) + torch.tensor(
-            (0, n, 2 * n)
-        )  # (cells, 3)
-        in_unit = (self.units_of_cell[None] == torch.arange(3 * n)[:, None, None]).any(
-            2
-        )  # (3n, cells)
-        self.units = in_unit.nonzero()[:, 1].view(3 * n, n)  # the cells of each row, column and box
+        # the units are numbered: n rows, then n columns, then n boxes
+        self.units_of_cell = torch.tensor(self.coordinates) + torch.tensor((0, n, 2 * n))
+        unit = torch.arange(3 * n)[:, None, None]
+        in_unit = (self.units_of_cell == unit).any(2)  # (3n, cells)
+        self.units = in_unit.nonzero()[:, 1].view(3 * n, n)  # the cells of each unit
         self.all_digits = 2**n - 1
         self.lowest_digit = torch.zeros(2**n, dtype=torch.long)  # of a set
         for digit in range(n, 0, -1):
             self.lowest_digit[2 ** (digit - 1) :: 2**digit] = digit
 
-    # ---- one round of logic, on whole batches of boards (N, cells) with 0 for blanks. A set of
-    # digits is a number with
-    # the bit 2**(d - 1) for digit d: a union is |, and one operation serves all boards. Sets are
-    # kept as (cells, N), so
-    # that a cell of all boards is one piece of memory; with both, a bank is made five times faster
-    # than with one-hots.
+    # ---- one round of logic
+    #
+    # It works on whole batches of boards (N, cells) with 0 for blanks. A set of digits is a number
+    # with the bit 2**(d - 1) for digit d, so that a union is |, and one operation serves all
+    # boards. Sets are kept as (cells, N), so that a cell of all boards is one piece of memory. With
+    # both, a bank is made five times faster than with one-hots.
 
     def placed(self, boards):
         """What stands in each cell, as sets (cells, N)."""
@@ -54,7 +52,7 @@ class Boards:
 
     def seen(self, sets):
         """
-        Of sets (cells, N): the digits that stand once or more, and twice or more, in each unit:
+        Of sets (cells, N): the digits that stand once or more, and twice or more, in each unit,
         (units, N) each.
         """
         once = twice = torch.zeros_like(sets[: len(self.units)])
@@ -140,9 +138,8 @@ class Boards:
             fits = self.candidates(now).T[..., None] >> torch.arange(self.n) & 1  # (N, cells, n)
             choices = fits.sum(2).float().masked_fill(now > 0, torch.inf)
             cell = (choices + torch.rand(choices.shape, generator=generator)).argmin(1)
-            digit = (
-                fits[range(len(now)), cell] * torch.rand(len(now), self.n, generator=generator)
-            ).argmax(1) + 1
+            chance = torch.rand(len(now), self.n, generator=generator)
+            digit = (fits[range(len(now)), cell] * chance).argmax(1) + 1
             now[range(len(now)), cell] = digit
             now = self.propagate(now)[0]
             now[self.broken(now)] = 0
@@ -152,12 +149,11 @@ class Boards:
 
     def dig(self, grids, generator, bar, search=False):
         """
-        Blank out cells in random order while the puzzle keeps one solution, each down to a number
-        of clues of its own.
+        Blank out cells in random order while the puzzle keeps one solution. Each board has its own
+        number of clues at which this ends.
 
-        What singles still solve has one solution. With `search` a cell may also go when putting any
-        other digit there leads to a contradiction: of the solutions that this might have added,
-        none exists.
+        A puzzle that singles solve has one solution. With `search` a cell may also go if each other
+        digit there leads to a contradiction. Then no second solution can have it.
         """
         boards = grids.clone()
         everyone = torch.arange(len(grids))
@@ -168,26 +164,31 @@ class Boards:
             trial = boards.clone()
             trial[everyone, cell] = 0
             more = (boards == 0).sum(1) < blanks
-            keep = torch.zeros_like(more)
-            again = self.propagate(trial[more], until=cell[more])[
-                0
-            ]  # once it is back, the rest follows as before
-            keep[more] = again[range(len(again)), cell[more]] > 0
+            blanked = torch.zeros_like(more)
+            # Do singles give the cell its digit back? Then the rest follows as before.
+            again, _ = self.propagate(trial[more], until=cell[more])
+            blanked[more] = again[range(len(again)), cell[more]] > 0
             if search:
-                left = (more & ~keep).nonzero()[
-                    :, 0
-                ]  # the boards that a contradiction may still help
-                fits = self.candidates(trial[left])[cell[left], torch.arange(len(left))]
-                row, digit = (fits[:, None] >> torch.arange(self.n) & 1).nonzero().T
-                digit = digit + 1
-                wrong = grids[left, cell[left]][row] != digit
-                row, digit = left[row[wrong]], digit[wrong]
-                other = trial[row]
-                other[range(len(row)), cell[row]] = digit
-                keep[left] = True
-                keep[row[~self.broken(self.propagate(other)[0])]] = False
-            boards = torch.where(keep[:, None], trial, boards)
+                left = (more & ~blanked).nonzero()[:, 0]
+                blanked[left] = self.no_other_digit(trial[left], cell[left], grids[left])
+            boards = torch.where(blanked[:, None], trial, boards)
         return boards
+
+    def no_other_digit(self, boards, cell, grids):
+        """
+        (N,) bool: does each digit but that of the grids (N, cells) lead to a contradiction in this
+        cell (N,) of the boards (N, cells)?
+        """
+        fits = self.candidates(boards)[cell, torch.arange(len(boards))]
+        row, digit = (fits[:, None] >> torch.arange(self.n) & 1).nonzero().T
+        digit = digit + 1
+        wrong = grids[row, cell[row]] != digit
+        row, digit = row[wrong], digit[wrong]
+        other = boards[row]
+        other[range(len(row)), cell[row]] = digit
+        none = torch.ones(len(boards), dtype=torch.bool)
+        none[row[~self.broken(self.propagate(other)[0])]] = False
+        return none
 
     def relabelled(self, grids):
         """The grids (N, cells) with their digits renamed so that they begin 1, 2, 3..."""
@@ -226,9 +227,8 @@ class Boards:
         """
         n = self.n
         place = board.argsort(2)  # [., row, digit]: in which column it stands
-        step = (
-            board[:, None].expand(-1, n, -1, -1).gather(3, place[:, :, None].expand(-1, -1, n, -1))
-        )
+        to_rows, from_rows = board[:, None].expand(-1, n, -1, -1), place[:, :, None]
+        step = to_rows.gather(3, from_rows.expand(-1, -1, n, -1))
         digits, lengths = torch.arange(n), torch.zeros_like(step)
         now = step
         for length in range(1, n + 1):
@@ -243,9 +243,8 @@ class Boards:
         """
         count, found = torch.zeros(len(boards), dtype=torch.long), torch.zeros_like(boards)
         stack, owner = boards, torch.arange(len(boards))
-        while len(
-            stack
-        ):  # the newest first, else an empty board would fill the memory before its first solution
+        # the newest first: else an empty board would fill the memory before its first solution
+        while len(stack):
             stack, now = stack[:-1000], self.propagate(stack[-1000:])[0]
             owner, of = owner[:-1000], owner[-1000:]
             solved = self.solved(now)
@@ -254,9 +253,8 @@ class Boards:
             open_ = ~solved & ~self.broken(now)
             now, of = now[open_], of[open_]
             fits = self.candidates(now).T[..., None] >> torch.arange(self.n) & 1  # (N, cells, n)
-            cell = (
-                fits.sum(2).masked_fill(now > 0, self.n + 1).argmin(1)
-            )  # where the fewest digits fit
+            choices = fits.sum(2).masked_fill(now > 0, self.n + 1)
+            cell = choices.argmin(1)  # where the fewest digits fit
             row, digit = fits[range(len(now)), cell].nonzero().T
             more = now[row]
             more[range(len(row)), cell[row]] = digit + 1
@@ -269,9 +267,8 @@ class Boards:
 def load_bank(boards, puzzles, search, folder, salt):
     """{split: {"puzzle", "grid" (N, cells), "difficulty" (N,)}}, from the folder if it is there."""
     box = f"{boards.rows}x{boards.columns}"
-    suffix = (
-        f"-{salted(0, salt):x}" if salt else ""
-    )  # the salt itself may be unfit for a file's name
+    # the salt itself may be unfit for a file's name
+    suffix = f"-{salted(0, salt):x}" if salt else ""
     path = folder / f"sudoku-{box}-{puzzles}{'-search' if search else ''}-by-kind{suffix}.pt"
     with suppress(
         Exception
@@ -287,14 +284,11 @@ def load_bank(boards, puzzles, search, folder, salt):
 
 def make_bank(boards, puzzles, search, salt):
     generator = torch.Generator().manual_seed(salted(0, salt))  # the bank is the same for all seeds
-    threads = torch.get_num_threads()
-    torch.set_num_threads(
-        1
-    )  # several gain little, and on a busy machine they cost up to twenty times the time
-    n = boards.n
-    with tqdm(
-        total=n * n + 1, desc=f"making {puzzles} {n}x{n} puzzles", leave=False, disable=None
-    ) as bar:
+    n, threads = boards.n, torch.get_num_threads()
+    # several gain little, and on a busy machine they cost up to twenty times the time
+    torch.set_num_threads(1)
+    text = f"making {puzzles} {n}x{n} puzzles"
+    with tqdm(total=n * n + 1, desc=text, leave=False, disable=None) as bar:
         grid = boards.fill(puzzles, generator)
         bar.update()
         puzzle = boards.dig(grid, generator, bar, search)

@@ -32,9 +32,8 @@ class RMSNormByHand(torch.autograd.Function):
         x, weight, scale = ctx.saved_tensors
         unit = x * scale
         product = gradient * unit
-        along = (product @ weight)[..., None] / x.shape[
-            -1
-        ]  # the part along x goes: a longer x has the same result
+        # the part along x goes: a longer x has the same result
+        along = (product @ weight)[..., None] / x.shape[-1]
         return (
             (gradient * weight).addcmul_(unit, along, value=-1).mul_(scale),
             product.flatten(0, -2).sum(0),
