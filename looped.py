@@ -10,7 +10,7 @@ The depth of this network is not a property of its weights but an argument of th
 do the work of many, and a harder question can be given more loops than training ever used:
 
     model = LoopedGPT(Config(vocab_size=29))
-    loops = torch.randint(4, 9, (len(tokens),))        another number for each sequence
+    loops = torch.randint(4, 9, (len(tokens),))        4 to 8 loops, drawn for each sequence
     loss, prediction = model.loss(tokens, targets, loops)
     loss.backward()                                    .. and a step of any optimizer
     logits = model(tokens, loops=32)                   later, with more loops
@@ -40,6 +40,7 @@ Position = Literal["none", "rope", "alibi", "relative", "window", "grid"]
 
 @dataclass
 class Config:
+    # The defaults are the model. The other choices can be skipped at first.
     vocab_size: int  # how many different tokens there are
     n_embd: int = 64  # width of the state, C
     n_head: int = 4  # attention heads, H
@@ -52,19 +53,19 @@ class Config:
     norm: Literal["pre", "post", "sandwich"] = "post"  # post keeps the state at one scale (Block)
     position: Position = "relative"  # how attention knows where tokens stand (class Positions)
     reach: int = 4  # relative and window: the number of distances that are told apart
-    coordinates: tuple = ()  # grid: of each cell of the board, such as (row, column, box)
+    coordinates: tuple = ()  # grid: a tuple for each cell of the board, such as (row, column, box)
     state_init: Literal["embed", "zeros", "noise"] = "embed"  # h before the first loop (embed: e)
-    reembed: bool = False  # each loop adds its prediction, as an embedding (method `reembed`)
+    reembed: bool = False  # each loop adds the embedding of its prediction (method `reembed`)
     causal: bool = True  # a position sees itself and those before it; False: all, as on a board
     loss: Literal["final", "every"] = "final"  # after the last loop alone, or the mean over all
-    backprop_loops: int = 0  # k: the gradient ends k loops before the last (Huginn 2025); 0: never
+    backprop_loops: int = 0  # k: only the last k loops get a gradient (Huginn 2025); 0: all of them
 
     def __post_init__(self):
         check(self)  # at the end of the file
 
 
 class LoopedGPT(nn.Module):
-    config_class = Config  # a subclass with more settings writes config_class = MyConfig
+    config_class = Config  # for train.py; a subclass with more settings has its own
 
     def __init__(self, config):
         super().__init__()
@@ -73,7 +74,7 @@ class LoopedGPT(nn.Module):
         self.positions = Positions(config)
         self.embed = nn.Embedding(config.vocab_size, C)  # also the output matrix, see `head`
         self.prelude = nn.ModuleList(self.new_block() for _ in range(config.n_prelude))
-        self.prelude_norm = RMSNorm(C)  # else e may grow for as long as one trains (Parcae 2026)
+        self.prelude_norm = RMSNorm(C)  # else e may grow throughout training (Parcae 2026)
         self.inject = Injection(config)
         n_core = config.n_core if config.tied else config.n_core * config.loops
         self.core = nn.ModuleList(self.new_block() for _ in range(n_core))
@@ -104,8 +105,8 @@ class LoopedGPT(nn.Module):
 
     def begin(self, tokens):
         """
-        Read the tokens (B, T): the state h before the first loop and the question e, (B, T, C)
-        each, and `positions`, what attention is told of where the tokens stand (see Positions).
+        Read the tokens (B, T). Returns the state h before the first loop and the question e, both
+        (B, T, C); and `positions`, which tell attention where the tokens stand (see Positions).
         """
         x = self.embed(tokens)
         positions = self.positions(x)
@@ -140,7 +141,7 @@ class LoopedGPT(nn.Module):
     def readout(self, h):
         """What would the answer be by now? Logits (B, T, vocab_size) of a state after any loop."""
         if self.coda:
-            positions = self.positions(h)
+            positions = self.positions(h)  # once more, so that a readout needs nothing but a state
             for block in self.coda:
                 h = block(h, positions)
         return self.head(h)
@@ -150,8 +151,8 @@ class LoopedGPT(nn.Module):
 
     def reembed(self, h):
         """
-        Add the embedding of the prediction so far (after DiscoLoop 2026), so that the next loop can
-        look up what this one has found as it would look up a token:
+        Add the embedding of the prediction so far (after DiscoLoop 2026), so that the next loop
+        finds what this one has found in the form of a token that it could have read:
 
             h + gate * sqrt(C) * sum over tokens v of p(v) E(v) / |E(v)|
 
@@ -175,14 +176,14 @@ class LoopedGPT(nn.Module):
         Yields the state (B, T, C) before the first loop and after each. Two things are new. Each
         sequence may have its own number of loops, (B,), because a model that is trained with a
         single number often fails at others (Parcae 2026). And with backprop_loops = k, the gradient
-        flows only through the last k loops of each sequence, which saves time and memory.
+        flows only through the last k loops of each sequence.
 
             sequence 0, 6 loops    o o o x x x    x: a loop with a gradient, here with k = 3
             sequence 1, 4 loops    o x x x . .    o: a loop whose gradient is cut off
             sequence 2, 1 loop     x . . . . .    .: a sequence that is done keeps its state
 
-        To go on from where an earlier call stopped, give its last state as h (the loops are again
-        t = 0, 1, .., which makes no difference to a tied model).
+        To go on from where an earlier call stopped, give its last state as h. The loops are then
+        again t = 0, 1, .., which only matters to a model that makes use of t.
         """
         first, e, positions = self.begin(tokens)
         h = first if h is None else h
@@ -190,7 +191,7 @@ class LoopedGPT(nn.Module):
         loops = torch.as_tensor(self.config.loops if loops is None else loops, device=h.device)
         loops_left = loops.expand(len(h))[:, None, None]  # (B, 1, 1), beside a state (B, T, C)
         for t in range(int(loops.max())):
-            if self.config.backprop_loops and t > 0:  # before loop 0 there is nothing to cut off
+            if self.config.backprop_loops and t > 0:  # the first state is always left as it is
                 h = torch.where(loops_left == self.config.backprop_loops, h.detach(), h)
             h = torch.where(loops_left > 0, self.loop(h, e, t, positions), h)
             loops_left = loops_left - 1
@@ -198,9 +199,9 @@ class LoopedGPT(nn.Module):
 
     def think(self, tokens, loops=None, h=None):
         """
-        The last of these states. (Here the loops marked "." are computed and thrown away. Where it
-        can, train.py replaces this method by a twin that leaves them out: fast_think in
-        support/fast.py.)
+        The last of the `states`. (Here the loops marked "." are computed and thrown away, and the
+        gradients of those marked "o" are computed, as zeros. Unless a subclass has its own states,
+        train.py replaces this method by a twin that saves both: fast_think in support/fast.py.)
         """
         for state in self.states(tokens, loops, h):
             pass
@@ -215,8 +216,8 @@ class LoopedGPT(nn.Module):
         The mean cross-entropy in nats over all positions that have a target, and the prediction
         (B, T) after the last loop. targets (B, T) has what the logits at the same position should
         predict, or IGNORE. Nothing is shifted here: for text, pass the next tokens, as in nanoGPT.
-        With config.loss = "every" the mean is over the loops, too; a sequence that is done counts
-        with its last state.
+        With config.loss = "every" the states after all loops count alike; a sequence that is done
+        counts again with its last state.
         """
         if self.config.loss == "every":
             states = list(self.states(tokens, loops))[1:]
@@ -226,7 +227,7 @@ class LoopedGPT(nn.Module):
         for h in states:
             losses_of_state, prediction = self.token_losses(h, targets)
             losses.append(losses_of_state)
-        return torch.stack(losses).mean(), prediction
+        return torch.stack(losses).mean(), prediction  # (the prediction of the last state)
 
     def token_losses(self, h, targets):
         """
@@ -242,9 +243,8 @@ class LoopedGPT(nn.Module):
 
     def proper_state(self, h):
         """
-        The part of h that is a state. A subclass may append channels to h for its bookkeeping, such
-        as the loops that each token took. Here it returns h without them, so that `settle` does not
-        take them for movement.
+        The part of h that `settle`, below, compares: here all of it. A subclass may append channels
+        to h for its bookkeeping, such as the loops that each token took; it returns h without them.
         """
         return h
 
@@ -256,13 +256,18 @@ class LoopedGPT(nn.Module):
         A sequence stops when the number that the exit rule measures falls below the threshold, at
         the latest after max_loops. `rule` is a name in exit_rules (below `settle`), where each has
         a default threshold, or a function like `settle`; with a function, give the threshold, too.
-        A rule about answers looks at the positions where answer_mask (B, T) is true; by default, at
-        all.
+        answer_mask (B, T) says where answers are read (by default, everywhere), for rules that look
+        at answers; analyses/exits.py has some.
         """
         if isinstance(rule, str) and rule not in self.exit_rules:
             raise ValueError(f"rule={rule!r} is not one of {', '.join(self.exit_rules)}")
-        measure, default = self.exit_rules[rule] if isinstance(rule, str) else (rule, None)
-        threshold = default if threshold is None else threshold
+        if isinstance(rule, str):
+            measure, default = self.exit_rules[rule]
+            threshold = default if threshold is None else threshold
+        else:
+            measure = rule
+        if threshold is None:
+            raise ValueError("a rule that is a function needs a threshold")
         if not self.config.tied:
             max_loops = min(max_loops, self.config.loops)
         h, e, positions = self.begin(tokens)
@@ -275,8 +280,7 @@ class LoopedGPT(nn.Module):
             before, h = h, self.loop(h, e, t, positions)
             measured = measure(self, before, h, answer_mask[rows], measured)
             final[rows], loops_used[rows] = h, t + 1
-            # where the measure is nan, the state is not at rest: go on
-            going = ~(measured < threshold)
+            going = ~(measured < threshold)  # not >=: where the measure is nan, the loop goes on
             h, e, rows, measured = h[going], e[going], rows[going], measured[going]
             if len(rows) == 0:
                 break
@@ -303,7 +307,8 @@ def settle(model, before, h, answer_mask, last):
     An exit rule: how far the loop moved the state of each sequence, |h - before| / |h|, (B,).
 
     Every loop of a tied model is the same map. When it no longer moves the state, further loops
-    change nothing, so the answer is final; it need not be right.
+    change nothing, so the answer is final; it need not be right. (The default threshold, 0.05, is a
+    guess: a state that moves by 5 % may still change its answer.)
 
     All rules have these arguments: the states before and after a loop, (B, T, C) each; where
     answers stand (B, T); and `last` (B,), what the same rule returned after the loop before, for
@@ -313,7 +318,7 @@ def settle(model, before, h, answer_mask, last):
     return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
 
 
-# {name: (rule, default threshold)}. A movement is never negative, so "fixed" takes max_loops. A
+# {name: (rule, default threshold)}. Nothing moves by less than 0, so "fixed" takes max_loops. A
 # subclass adds its own: exit_rules = LoopedGPT.exit_rules | {"gate": (gate, 0.5)}.
 LoopedGPT.exit_rules = {"settle": (settle, 0.05), "fixed": (settle, 0.0)}
 
@@ -360,7 +365,7 @@ class Injection(nn.Module):
 
         none      h
         add       h + e
-        concat    W [h; e]    a matrix W that starts as [I I], so as h + e (Huginn 2025)
+        concat    W [h; e]    W (C, 2C) starts as [I I], so at first as h + e (Huginn 2025)
     """
 
     def __init__(self, config):
@@ -407,7 +412,7 @@ def rotate(x, cos, sin):
 
 
 class Where(NamedTuple):
-    """What attention is told of the positions of T tokens, the same in all layers and loops."""
+    """What attention is told of T positions, the same for all sequences, layers and loops."""
 
     rotation: tuple | None  # cosines and sines (T, D), by which queries and keys are turned
     bias: torch.Tensor | None  # (H, T, T), added to the attention scores; -inf hides a key
@@ -421,7 +426,8 @@ class Positions(nn.Module):
     relative  a learned bias for each of the distances 0 .. reach - 2, and one for all beyond, so
               that no sequence is too long for it (after T5, Raffel 2020)
     window    a learned bias for each of the distances 0 .. reach - 1, and nothing beyond is seen:
-              each layer looks reach - 1 places further back, and far tokens cannot disturb it
+              each layer looks reach - 1 places further back, and far tokens cannot disturb
+              attention
     grid      boards: a learned bias for each way in which two cells can share their coordinates,
               such as the same row, another column and another box
 
@@ -437,7 +443,7 @@ class Positions(nn.Module):
         if config.position == "grid":
             cells = torch.tensor(config.coordinates)  # (T, axes)
             same = (cells[:, None] == cells[None]).long()  # (T, T, axes): 1 if they share row, ..
-            bits = same << torch.arange(cells.shape[1])
+            bits = same * 2 ** torch.arange(cells.shape[1])
             ways = bits.sum(2)  # (T, T): what two cells share, as one number, bit by bit
             self.register_buffer("shared", ways, persistent=False)
             self.bias = nn.Parameter(torch.zeros(config.n_head, 2 ** cells.shape[1]))
@@ -472,11 +478,11 @@ class Positions(nn.Module):
 
 
 def RMSNorm(width):
-    return nn.RMSNorm(width, eps=torch.finfo(torch.float32).eps)  # the default depends on the type
+    return nn.RMSNorm(width, eps=torch.finfo(torch.float32).eps)  # the default depends on x.dtype
 
 
 def init_weights(module):
-    if isinstance(module, nn.Linear):  # larger than GPT-2's, so that a first loop changes h at all
+    if isinstance(module, nn.Linear):  # larger than GPT-2's, so that even untrained loops change h
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
     if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)

@@ -481,6 +481,8 @@ def test_calls_that_cannot_work_say_why():
         build(position="grid", coordinates=BOARD, causal=False)(tokens(length=7))
     with pytest.raises(ValueError, match="rule='never' is not one of settle, fixed"):
         build().solve(x, rule="never")
+    with pytest.raises(ValueError, match="a rule that is a function needs a threshold"):
+        build().solve(x, rule=settle)
 
 
 # ---- precision
