@@ -48,7 +48,7 @@ autograder: .venv/installed
 	@$(RUN) assignment/build.py --salt "$(SALT)"
 
 test: .venv/installed
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n auto --dist loadgroup
 
 runs/demo/checkpoint.pt:
 	$(MAKE) demo

@@ -14,6 +14,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """
+    What `pytest -n 2 --dist loadgroup` keeps on one worker: the tests of a file, and those of a
+    folder that share what was trained for them.
+    """
+    for item in items:
+        folder, file = item.path.parent.name, item.path.stem
+        group = folder if folder in ("analyses", "assignment") else file
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def banks(tmp_path_factory):
     """The folder where all tests keep the Sudoku puzzles they made."""
