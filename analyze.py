@@ -4,21 +4,21 @@ that it shows, WHAT.json, into the run's folder.
 
 All analyses rest on one thing: the state after any loop can be read as if it were the last.
 
-    model, task, flags = load_model("runs/demo")                       from train.py
-    batch = task.batch("test", 0, 500, 12)                             500 questions of 12 hops
+    model, task, flags = load_model("runs/demo")                      (train.py) trained to 6 hops
+    batch = task.batch("test", 0, 500, 12)                            500 questions of 12 hops
     with torch.no_grad():
-        for loops, h in enumerate(model.states(batch.tokens, 48)):     the state after each loop
-            prediction = model.readout(h).argmax(-1)                   what it would answer by now
-            print(loops, task.check(batch, prediction).sum().item())   how many are right
+        for loops, h in enumerate(model.states(batch.tokens, 48)):    the state after 0, 1, .. loops
+            prediction = model.readout(h).argmax(-1)                  what it would answer by now
+            print(loops, task.check(batch, prediction).sum().item())  how many are right
 
 `depth` does this for all difficulties, and `think` shows the predictions of a single question. Both
 are measured in this file; analyses/depth_more.py and think_more.py draw them. Each of the other
 analyses is a file analyses/WHAT.py; a table at the end of this file lists them.
 
-Several runs are the seeds of one experiment: the medians are shown, and the files go into the first
-folder. (compare takes several experiments; stability and bench take no run.) An untied control is
-a plain deep transformer, which has other weights in each layer (train.py --control). Loops are
-counted from 1: loop 1 is the one that the model calls t = 0.
+Where an analysis takes several runs, they are the seeds of one experiment (for compare: several
+experiments); the medians are shown, and the files go into the first folder. An untied control is a
+plain deep transformer, with other weights in each layer (train.py --control). Loops are counted
+from 1: loop 1 is the one that the model calls t = 0.
 """
 
 import inspect
@@ -90,10 +90,10 @@ def depth_flags(parser):
 
 
 def measure_depth(run, model, task, flags, control, args):
-    """(asked, found) of one run. `asked`, two dicts, is what its seeds have in common."""
+    """Two dicts, (asked, found): what all seeds have in common, and what this run found."""
     counts = trained_loops(flags, task)  # {"mean": .., "largest": ..}
-    default_loops = min(96, 6 * counts["largest"] + 4)  # far beyond training, and still affordable
-    loops = max(args.loops or default_loops, counts["largest"])
+    default_loops = min(96, 6 * counts["largest"] + 4)  # beyond training, and still affordable
+    loops = max(args.loops or default_loops, counts["largest"])  # not fewer than in training
     if not flags.tied:
         loops = flags.loops  # it has no more layers
     most_trained = min(counts["largest"], loops)
@@ -112,6 +112,7 @@ def measure_depth(run, model, task, flags, control, args):
     rows = []
     for difficulty in tqdm(difficulties, desc=f"depth of {run}", leave=False, disable=None):
         row = measure_difficulty(model, task, difficulty, loops, most_trained, args.examples)
+        # margin, parts, shortcuts, distinct: see there
         row |= depth_more.measure_more(model, task, difficulty, row, args.examples)
         if control:
             its_loops = control.config.loops  # which apply all of its layers
@@ -129,7 +130,7 @@ def measure_depth(run, model, task, flags, control, args):
 def measure_difficulty(model, task, difficulty, loops, most_trained, examples):
     """
     The accuracy on test after each loop, with the loops that val likes best, and with the most
-    loops of training; and the fewest loops that solve val.
+    loops of training; and the fewest loops that reach SOLVED (0.9) on val.
     """
     val = accuracy_by_loop(model, task, "val", difficulty, loops, examples)
     test = accuracy_by_loop(model, task, "test", difficulty, loops, examples)
@@ -147,6 +148,8 @@ def summarise(measured):
     """The numbers of depth.json: medians over the runs, and what each of them found."""
     numbers = dict(measured[0][0])
     by_run = [found for _, found in measured]
+    if any(asked["loops"] != numbers["loops"] for asked, _ in measured):
+        fail("these runs reached different levels, with other loop counts; give --loops")
     keys = ["accuracy", "margin", "accuracy_at_trained_loops", "accuracy_at_best_loops", "control"]
     for key in keys:
         values = [found[key] for found in by_run]
@@ -166,9 +169,9 @@ def think(runs, args):
     """
     What the model would answer after each loop, for questions of a few difficulties
 
-    One sees a hop walked, a carry moved, a board filled. Three questions are shown, the first of
-    the test split with half the largest difficulty of training, with that difficulty, and with
-    twice it (of boards, the three hardest). They appear in the terminal and as a picture; with
+    One sees a hop walked, a carry moved, a board filled. Three questions of the test split are
+    shown, with half the largest difficulty of the task's training, with that difficulty, and with
+    twice it (of boards, with the three hardest). They appear in the terminal and as a picture; with
     --animate also as one that moves, think.gif, a frame for each loop. This analysis takes one run.
     """
     model, task, flags = common.load(runs[0], args.device, needs=("states", "readout"))
@@ -188,7 +191,7 @@ def think(runs, args):
 
 
 def think_flags(parser):
-    default = "difficulty + lead + slack; for a sampler without them, twice --loops"
+    default = "difficulty + lead + slack; twice --loops without them; all of an untied model"
     common.add_loops(parser, f"the loops to show (default: {default})")
     text = "also think.gif, in which the loops come one by one"
     parser.add_argument("--animate", action="store_true", help=text)
@@ -210,7 +213,7 @@ def loops_to_show(flags, difficulty):
 
 
 def measure_question(model, task, difficulty, loops):
-    """The first test question (T,), and what the model would answer to it after each loop."""
+    """A test question (T,), and what the model would answer to it after each loop."""
     batch = task.batch("test", 0, 1, difficulty)
     predictions = predictions_by_loop(model, batch.tokens, loops)  # (1, T) each
     right = [bool(task.check(batch, prediction)) for prediction in predictions]

@@ -17,9 +17,9 @@ do the work of many, and a harder question can be given more loops than training
     logits, loops_used = model.solve(tokens)           or as many as each sequence needs
 
 This file needs PyTorch and nothing else. Read it from top to bottom: the settings, the model, its
-training, when to stop, and then its parts, which are those of any GPT. Shapes: B sequences of T
-tokens; C = n_embd channels; H heads of D = C / H channels each. "The question" means the tokens of
-a sequence, whatever they are about.
+training, when to stop, and then its parts: the injection, and those of any GPT. Shapes: B sequences
+of T tokens; C = n_embd channels; H heads of D = C / H channels each. "The question" means the
+tokens of a sequence, whatever they are about.
 
 Papers named below: Press 2022 (arXiv 2108.12409), Raffel 2020 (1910.10683), Su 2021 (2104.09864)
 and, about loops, Bansal 2022 (2202.05826), Yang 2024 (2311.12424), Huginn 2025
@@ -52,7 +52,7 @@ class Config:
     injection: Literal["none", "add", "concat"] = "add"  # how e enters each loop (class Injection)
     norm: Literal["pre", "post", "sandwich"] = "post"  # post keeps the state at one scale (Block)
     position: Position = "relative"  # how attention knows where tokens stand (class Positions)
-    reach: int = 4  # relative and window: the number of distances that are told apart
+    reach: int = 4  # relative and window: how many distances are told apart (on each side)
     coordinates: tuple = ()  # grid: a tuple for each cell of the board, such as (row, column, box)
     state_init: Literal["embed", "zeros", "noise"] = "embed"  # h before the first loop (embed: e)
     reembed: bool = False  # each loop adds the embedding of its prediction (method `reembed`)
@@ -66,6 +66,7 @@ class Config:
 
 class LoopedGPT(nn.Module):
     config_class = Config  # for train.py; a subclass with more settings has its own
+    exit_rules = {}  # for `solve`; filled in below `settle`
 
     def __init__(self, config):
         super().__init__()
@@ -76,8 +77,8 @@ class LoopedGPT(nn.Module):
         self.prelude = nn.ModuleList(self.new_block() for _ in range(config.n_prelude))
         self.prelude_norm = RMSNorm(C)  # else e may grow throughout training (Parcae 2026)
         self.inject = Injection(config)
-        n_core = config.n_core if config.tied else config.n_core * config.loops
-        self.core = nn.ModuleList(self.new_block() for _ in range(n_core))
+        n_layers = config.n_core if config.tied else config.n_core * config.loops
+        self.core = nn.ModuleList(self.new_block() for _ in range(n_layers))
         self.coda = nn.ModuleList(self.new_block() for _ in range(config.n_coda))
         self.norm = RMSNorm(C)
         if config.reembed:
@@ -94,7 +95,8 @@ class LoopedGPT(nn.Module):
         Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops. (To train, call `loss`.)
 
         `loops` is an int (by default config.loops), or a tensor (B,) with a number for each
-        sequence. Such a tensor is for training, and `think` (below) handles it.
+        sequence. Such a tensor is for training, and `think` (below) handles it, as it does
+        backprop_loops.
         """
         if torch.is_tensor(loops):
             return self.readout(self.think(tokens, loops))
@@ -159,7 +161,8 @@ class LoopedGPT(nn.Module):
         p is the prediction at a position, as probabilities, read without the coda. E(v) / |E(v)|
         is the embedding of token v at length 1. If p is sure of one token, the sum has length 1;
         if it is not, different embeddings partly cancel, and the sum is shorter. The factor sqrt(C)
-        is the length of a normalised state. The gate (C,) learns how much each channel takes.
+        is the length of a normalised state (with gains of 1). The gate (C,) learns how much each
+        channel takes.
         """
         p = self.head(h).softmax(-1)  # (B, T, vocab_size)
         directions = F.normalize(self.embed.weight)  # (vocab_size, C)
@@ -191,7 +194,7 @@ class LoopedGPT(nn.Module):
         loops = torch.as_tensor(self.config.loops if loops is None else loops, device=h.device)
         loops_left = loops.expand(len(h))[:, None, None]  # (B, 1, 1), beside a state (B, T, C)
         for t in range(int(loops.max())):
-            if self.config.backprop_loops and t > 0:  # the first state is always left as it is
+            if self.config.backprop_loops and t > 0:  # sequences of k or fewer loops keep all of it
                 h = torch.where(loops_left == self.config.backprop_loops, h.detach(), h)
             h = torch.where(loops_left > 0, self.loop(h, e, t, positions), h)
             loops_left = loops_left - 1
@@ -201,7 +204,7 @@ class LoopedGPT(nn.Module):
         """
         The last of the `states`. (Here the loops marked "." are computed and thrown away, and the
         gradients of those marked "o" are computed, as zeros. Unless a subclass has its own states,
-        train.py replaces this method by a twin that saves both: fast_think in support/fast.py.)
+        training replaces this method by a twin that saves both: fast_think in support/fast.py.)
         """
         for state in self.states(tokens, loops, h):
             pass
@@ -365,7 +368,7 @@ class Injection(nn.Module):
 
         none      h
         add       h + e
-        concat    W [h; e]    W (C, 2C) starts as [I I], so at first as h + e (Huginn 2025)
+        concat    W [h; e] (Huginn 2025); W (C, 2C) starts as [I I], so at first as h + e
     """
 
     def __init__(self, config):
@@ -420,7 +423,8 @@ class Where(NamedTuple):
 
 class Positions(nn.Module):
     """
-    none      attention sees which tokens there are, not where they stand
+    none      nothing: attention sees which tokens there are, not where they stand. (In a causal
+              model the mask tells later loops something of the order.)
     rope      rotary: queries and keys are turned by angles that grow with the position (Su 2021)
     alibi     a fixed penalty that grows with the distance (Press 2022)
     relative  a learned bias for each of the distances 0 .. reach - 2, and one for all beyond, so
@@ -449,7 +453,7 @@ class Positions(nn.Module):
             self.bias = nn.Parameter(torch.zeros(config.n_head, 2 ** cells.shape[1]))
 
     def forward(self, x):
-        """Of x (B, T, C) only T, the device and the type matter."""
+        """Of x (B, T, C) only the shape, the device and the type matter."""
         T, kind, reach, H = x.shape[1], self.config.position, self.config.reach, self.config.n_head
         place = torch.arange(T, device=x.device)
         distance = place[:, None] - place  # (T, T): how far behind the query a key stands
@@ -508,6 +512,6 @@ def check(config):
             f"injection='none' and state_init={config.state_init!r}: the loop never sees the input"
         )
     if config.injection == "none" and config.backprop_loops:
-        raise ValueError("injection='none' and backprop_loops: no gradient would reach the prelude")
+        raise ValueError("injection='none' and backprop_loops: the prelude would hardly learn")
     if config.loss == "every" and config.backprop_loops:
         raise ValueError("loss='every' needs the gradient of every loop: leave out backprop_loops")

@@ -7,7 +7,7 @@ What to think about: what a task is, and three of them whose answers need serial
     sudoku       complete a board
 
 Every question knows its **difficulty**, the number of steps of its obvious serial solution: hops
-walked, places that a carry travels, rounds of deduction. (A model may find a shorter way; the
+walked, places that a carry is handed on, rounds of deduction. (A model may find a shorter way; the
 analyses show if it does.) To train on difficulties up to D and to ask for more is the experiment
 that the whole project is about.
 
@@ -27,6 +27,7 @@ This file knows nothing of the model. Three more tasks are in more_tasks/.
 import math
 import re
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,8 @@ class Task:
     def mixture(self, generator, size, low, high):
         """
         The difficulties (B,) of a mixed batch, between low and high. A task may write -1 for some:
-        their questions are drawn at random and keep the difficulty they happen to have.
+        their questions are drawn at random and keep the difficulty that they happen to have, which
+        may be above high.
         """
         return torch.randint(low, high + 1, (size,), generator=generator)
 
@@ -122,8 +124,9 @@ class Task:
     def batch(self, split, step, size, difficulty=None):
         """
         The Batch number `step` of a split. `difficulty` is an int, which all its questions have, or
-        (low, high), between which they are mixed; None means all difficulties of training. A
-        question of another split or another difficulty is drawn again. ValueError if none is found.
+        (low, high), between which they are mixed (see `mixture`); None means all difficulties of
+        training. A question of another split or another difficulty is drawn again. ValueError if
+        none is found.
         """
         generator = self.generator(split, step)
         if isinstance(difficulty, int):
@@ -137,7 +140,7 @@ class Task:
             fits = self.belongs(tokens, split) & ((wanted < 0) | (measured == wanted))
             if fits.all():
                 return self.on_device(tokens, self.answer(tokens), measured)
-            again = self.question(generator, wanted)
+            again = self.question(generator, wanted)  # for all; those that fit stay
             tokens = torch.where(fits[:, None], tokens, again)
         missing = int(wanted[~fits][0])
         raise ValueError(
@@ -198,7 +201,7 @@ class Task:
 @dataclass
 class MultiHop(Task):
     """
-    Follow relations through facts that only the weights can know (Kohli et al. 2026).
+    Follow relations through facts that only the weights can know (Kohli 2026, arXiv 2604.07822).
 
         "c r2 r0 -> f"      start at c, follow r2, then follow r0: where are you?
 
@@ -308,10 +311,10 @@ class Addition(Task):
         and mirrored           15   6  9  9  9  13    18 - s for each sum s: no carry enters
 
     Mirroring keeps the nines and turns all other decisions around. It makes sure that a carry
-    enters half of the planted runs: otherwise a model would learn to guess one from the length of
-    the run. Around the run stand other nines. If the difficulty exceeds the digits of training,
-    the numbers have a quarter more digits than the difficulty, so that the run can lie in different
-    places.
+    enters half of the planted runs, whatever their length: otherwise a model would learn to guess
+    the carry from the length. Other nines stand elsewhere, not beside the run. If the difficulty
+    exceeds the digits of training, the numbers have a quarter more digits than the difficulty, so
+    that the run can lie in different places.
     """
 
     digits: int = 8  # digits of each number in training
@@ -397,11 +400,12 @@ class Addition(Task):
         return targets
 
     def belongs(self, tokens, split):
-        digits = tokens[:, 1:-1]  # in_split ignores trailing zeros: here, leading zeros of numbers
-        return in_split(digits, split, self.salt)
+        # (in_split ignores trailing zeros: here, leading zeros of the numbers. a + b and b + a are
+        # different questions, and may be in different splits.)
+        return in_split(tokens[:, 1:-1], split, self.salt)
 
     def parts(self, tokens):
-        _, carried = self.runs(tokens)
+        _, carried = self.runs(tokens)  # without any nine: the carry out of the highest place
         return {"a carry comes in": carried == 1, "none comes in": carried == 0}
 
     def show(self, tokens, prediction=None):
@@ -453,6 +457,7 @@ class Sudoku(Task):
     search: bool = False  # also puzzles that singles do not solve
     banks: str = "runs/banks"  # the folder where banks are kept
     file: str = ""  # puzzles from a file instead, as every split
+    first_puzzles: int = 0  # only so many of the file (0: all)
 
     causal = False
     grows = False
@@ -469,11 +474,16 @@ class Sudoku(Task):
         self.vocab_size = self.n + 1
         if self.file:
             # (`analyze.py solve` tells which lines of the file these are, and what was skipped)
-            self.bank, self.lines, self.skipped = bank_from_file(self.boards, self.file)
-        else:
-            folder = Path(self.banks)
-            self.bank = load_bank(self.boards, self.puzzles, self.search, folder, self.salt)
-        self.max_difficulty = int(self.bank["train"]["difficulty"].max())
+            read = bank_from_file(self.boards, self.file, self.first_puzzles)
+            self.bank, self.lines, self.skipped = read
+
+    @cached_property
+    def bank(self):  # made when a batch is asked for: a trained model is loaded without it
+        return load_bank(self.boards, self.puzzles, self.search, Path(self.banks), self.salt)
+
+    @cached_property
+    def max_difficulty(self):
+        return int(self.bank["train"]["difficulty"].max())
 
     def batch(self, split, step, size, difficulty=None):
         generator, bank = self.generator(split, step), self.bank[split]

@@ -38,12 +38,13 @@ class Settings:
     lr: float = 2e-3  # peak learning rate (AdamW)
     warmup: int = 100  # first steps, in which the rate rises linearly (times the cosine)
     min_lr: float = 0.05  # where the cosine ends, as a share of lr
+    decay_steps: int = 0  # steps of the cosine, after which the rate stays (0: all steps)
     weight_decay: float = 0.01  # of matrices only
     beta2: float = 0.99  # AdamW's second beta
     clip: float = 1.0  # largest norm of the gradient (0: any)
     ema: float = 0.0  # decay of a moving average of the weights, which is then the model (0: none)
     sampler: Sampler = "blind"  # how the loop count of a question is chosen, see sample_loops
-    lead: int = 0  # samplers blind and difficulty: loops added to the difficulty, always
+    lead: int = 0  # samplers blind and difficulty: loops beyond the difficulty, always
     slack: int = 4  # samplers blind and difficulty: up to this many more, at random
     per: Literal["sequence", "batch"] = "sequence"  # draw a loop count for each (Parcae 2026)
     curriculum: bool = True  # begin with difficulty 1 and open the next at the gate
@@ -79,7 +80,10 @@ def train(flags, task, model, checkpoint=None):
     average = copy.deepcopy(model).requires_grad_(False) if flags.ema else None
     progress = dict(step=0, level=1 if flags.curriculum else task.max_difficulty, mastery=0.0)
     parts = dict(model=model, optimizer=optimizer, ema=average)
-    # The run has the folder and the progress bar. From a checkpoint it fills in parts and progress.
+    # The run (support/session.py) writes the folder and shows the progress. From a checkpoint it
+    # fills in parts and progress. run.loss is model.loss in the --precision of the run. Under
+    # torchrun its backward pass averages the gradients of all processes, and every step begins with
+    # the level of process 0.
     run = Run(flags, task, parts, progress, checkpoint)
 
     for step in run.steps():  # from progress["step"] on; Ctrl-C ends them early
@@ -88,7 +92,7 @@ def train(flags, task, model, checkpoint=None):
         batch = task.batch("train", step, flags.batch, (1, level) if flags.curriculum else None)
         loops = sample_loops(flags, task, batch.difficulty, step)
 
-        # the loss (model.loss, in the --precision of the run), its gradient, an optimizer step
+        # the loss, its gradient, a step of the optimizer
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(flags, step)
         loss, prediction = run.loss(batch.tokens, batch.targets, loops)
@@ -106,7 +110,7 @@ def train(flags, task, model, checkpoint=None):
         hardest = batch.difficulty >= level  # (half of the sums of addition are of any difficulty)
         if flags.curriculum and level < task.max_difficulty and hardest.any():
             accuracy = right[hardest].sum().item() / hardest.sum().item()
-            progress["mastery"] += 0.1 * (accuracy - progress["mastery"])  # a running mean, from 0
+            progress["mastery"] += 0.1 * (accuracy - progress["mastery"])  # a running mean
             if progress["mastery"] >= flags.gate:
                 progress.update(level=level + 1, mastery=0.0)
 
@@ -142,9 +146,9 @@ def sample_loops(flags, task, difficulty, step):
                      to think
         fixed        always --loops
         uniform      1 .. --loops
-        poisson      --loops on average, at most twice as many (Kohli 2026)
+        poisson      about --loops on average, at least 1 and at most 2 * --loops (Kohli 2026)
         lognormal    1 + a Poisson count whose mean is itself drawn, from a log-normal distribution
-                     with the mean --loops, so that some counts are large; at most 4 times --loops
+                     with the mean --loops, so that some counts are large; at most 4 * --loops
                      (Huginn 2025)
     """
     generator = torch.Generator().manual_seed(stream(flags.seed, "loops", step))
@@ -174,8 +178,8 @@ def sample_loops(flags, task, difficulty, step):
 def most_loops(flags, task, difficulty=None):
     """
     The largest loop count that training gives to questions of a difficulty, or to any (None). (With
-    the sampler difficulty, some get more: random sums that are harder than the task's largest
-    difficulty, and with per="batch" easy questions beside hard ones.)
+    the sampler difficulty, some get more: random sums that are harder than was asked for, and with
+    per="batch" easy questions beside hard ones.)
     """
     if flags.sampler == "blind":
         return task.max_difficulty + flags.lead + flags.slack
@@ -186,8 +190,8 @@ def most_loops(flags, task, difficulty=None):
 
 def trained_loops(flags, task):
     """
-    The mean and the largest loop count at the end of training, {"mean", "largest"}. flags.level,
-    which load_model sets, is the difficulty that the curriculum had opened by then.
+    The mean loop count at the end of training, and most_loops then, {"mean": .., "largest": ..}.
+    flags.level, which load_model sets, is the difficulty that the curriculum had opened by then.
     """
     batches = [task.batch("train", step, 500, (1, flags.level)) for step in range(8)]
     counts = [
@@ -216,8 +220,8 @@ def make_optimizer(flags, model):
 
 
 def learning_rate(flags, step):
-    """A cosine over all steps, times a linear warmup over the first ones."""
-    progress = min(1.0, step / flags.steps)
+    """A cosine over decay_steps, after which the rate stays; times a linear warmup."""
+    progress = min(1.0, step / (flags.decay_steps or flags.steps))
     cosine = flags.min_lr + (1 - flags.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
     return flags.lr * min(1.0, (step + 1) / max(1, flags.warmup)) * cosine
 
@@ -254,12 +258,13 @@ def evaluate(model, task, flags, split, size=None):
 # The command line
 
 
-def load_model(path, device="cpu"):
+def load_model(path, device="cpu", task="", model=""):
     """
     A trained run, ready to be asked: (model, task, flags). With --ema, the weights are the averaged
-    ones. flags.level is the difficulty that the curriculum had opened.
+    ones. flags.level is the difficulty that the curriculum had opened. If a file of your own is
+    outside this repository, name it again, task="my_task.py", so that it may be executed.
     """
-    return folder.load_model(path, Settings, device)
+    return folder.load_model(path, Settings, device, task, model)
 
 
 def parse_flags(argv=None):
@@ -269,8 +274,8 @@ def parse_flags(argv=None):
 
 def rehearse(flags, task, model):
     """
-    One small evaluation and one loss. A combination of flags that cannot run ends here, with its
-    reason, before a folder is made.
+    Check the loop counts and the tokens, and try one small evaluation and one loss. A combination
+    of flags that cannot run ends here, with its reason, before a folder is made.
     """
     if not getattr(flags, "tied", True) and most_loops(flags, task) > flags.loops:
         fail(

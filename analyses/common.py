@@ -13,11 +13,13 @@ analyze.py.) The first line of its docstring is its line in the table of analyze
 import argparse
 import importlib
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.flags import Parser
+from support.figures import in_style
+from support.flags import Parser, allow
 from support.processes import fail, find_device, run_main
 from train import load_model
 
@@ -53,6 +55,7 @@ def main_of(name, argv=None):
     run_main(lambda: run_analysis(find_analysis(name), argv))
 
 
+@in_style()
 def run_analysis(analysis, argv=None):
     args = parse(analysis, argv)
     analysis.main(args.runs, args)
@@ -70,6 +73,9 @@ def parse(analysis, argv=None):
         text = f"the folder for the picture (default runs/{analysis.name})"
     parser.add_argument("runs", nargs="*", type=Path, metavar="FOLDER", help=text)
     analysis.add_flags(parser)
+    for kind in ("task", "model"):
+        text = f"the file of the run's {kind}, if it is one of your own that may be executed"
+        parser.add_argument(f"--{kind}", default="", metavar="FILE.py", help=text)
     devices = ("auto", "cpu", "cuda", "mps")
     parser.add_argument("--device", default="auto", choices=devices, help="default auto")
     # every analysis takes these four flags; --help shows those that it uses
@@ -82,6 +88,10 @@ def parse(analysis, argv=None):
     args.runs = args.runs or [Path("runs", analysis.name)]
     if len(args.runs) > 1 and not analysis.many:
         fail(f"{analysis.name} takes one folder, not {len(args.runs)}")
+    first, only_a_file = args.runs[0], analysis.name == "page" and args.out
+    if first.is_dir() and not os.access(first, os.W_OK) and not only_a_file:
+        fail(f"cannot write a picture into {first}: copy the folder to where you can")
+    allow(args.task, args.model)
     args.device = find_device(args.device)
     return args
 

@@ -22,6 +22,7 @@ from support.processes import fail
 
 MANY = True
 SHARED = ("task", "difficulty", "trained_difficulty", "examples")
+KEYS = ("unit", "seeds", "by_run")
 COLORS = ("black", BLUE, ORANGE, GREEN, GREY)  # of the groups; the last one for all further ones
 
 
@@ -56,6 +57,8 @@ def read_depths(folders):
             found[name] = json.loads((folder / "depth.json").read_text())
         except (OSError, ValueError):
             fail(f"{folder} has no depth.json: run `analyze.py depth {folder}` first")
+        if not isinstance(found[name], dict) or not found[name].keys() >= {*SHARED, *KEYS}:
+            fail(f"{folder}/depth.json is not one of this program, or damaged")
         first = next(iter(found))
         if any(found[name].get(key) != found[first].get(key) for key in SHARED):
             fail(f"{name} and {first} differ in task or difficulties")

@@ -13,7 +13,6 @@ looped runs with snapshots, lens.png looks at the states at the end of each phas
 (analyses/lens.py).
 """
 
-import json
 import math
 import sys
 import textwrap
@@ -27,6 +26,7 @@ from analyses.common import check_seeds, kind_of, load, main_of, refuse_without
 from more_tasks.composition import Composition
 from support.figures import BLUE, GREY, ORANGE, WIDTH, plt, seeds_text, write
 from support.files import load_tensors
+from support.folder import read_metrics
 from support.processes import fail
 from train import trained_loops
 
@@ -51,11 +51,14 @@ def measure_phases(folder, model, task, flags):
     One run: its curves of accuracy, the step at which each reached 0.9 and stayed, and the accuracy
     at the end.
     """
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(folder)
     if not rows:
         fail(f"{folder} stopped before its first evaluation")
     steps, loops = [row["step"] for row in rows], trained_loops(flags, task)["largest"]
-    curves = {split: [row[split]["2"] for row in rows] for split in PHASES}
+    try:
+        curves = {split: [row[split]["2"] for row in rows] for split in PHASES}
+    except (KeyError, TypeError):
+        fail(f"{folder}/metrics.jsonl has no accuracies of {', '.join(PHASES)}")
     splits_of_the_end = ("test", "alone_test")
     return dict(
         run=folder.name,

@@ -32,6 +32,8 @@ def add_flags(parser):
     text = "the puzzles, one a line or a board over several lines"
     parser.add_argument("--file", default="", help=text)
     parser.add_argument("--out", default="", help="a file for the solved boards")
+    text = "only so many puzzles of the file (default: all)"
+    parser.add_argument("--first", type=at_least(0), default=0, help=text)
     text = "starts from noise beside the usual one; the stillest answer is kept (default 0)"
     parser.add_argument("--restarts", type=at_least(0), default=0, help=text)
     add_loops(parser, "the most loops to try (default: eight times those of training)")
@@ -121,7 +123,7 @@ def main(runs, args):
     model, task, flags = load(runs[0], args.device, needs=("states", "readout", "proper_state"))
     if not isinstance(task, Sudoku) or not args.file:
         fail("solve wants the run of a Sudoku model and --file PUZZLES")
-    asked = Sudoku(box=task.box, file=args.file)
+    asked = Sudoku(box=task.box, file=args.file, first_puzzles=args.first)
     for text in asked.skipped:
         print(f"skipped {text}")
     bank, loops = asked.bank["test"], args.loops or 8 * flags.loops
@@ -146,8 +148,8 @@ def main(runs, args):
             if args.restarts:
                 text += f"; the stillest of {args.restarts + 1} starts {found['kept']:.3f}"
             print(f"{found['puzzles']} puzzles, {name}: boards right {text}")
-    say_boards(asked, bank["puzzle"], boards, args.out)
     write(runs[0], "solve", draw(numbers, kinds), numbers)
+    say_boards(asked, bank["puzzle"], boards, args.out)
 
 
 def say_boards(task, puzzles, boards, path):

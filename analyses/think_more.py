@@ -149,7 +149,6 @@ def animate(task, asked, path, title):
         figure.set_layout_engine("none")  # else the parts of a later frame would lie elsewhere
         size, pixels = figure.canvas.get_width_height(), bytes(figure.canvas.buffer_rgba())
         frames.append(Image.frombytes("RGBA", size, pixels).convert("RGB").quantize(64))
-    plt.close(figure)
     milliseconds = [1500, *[500] * (loops - 1), 4000]
     first, *others = frames
     first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0)

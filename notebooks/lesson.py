@@ -9,11 +9,16 @@ import json
 import os
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import torch
 
 import train
-from support.figures import plt
+from support.figures import STYLE
 from support.folder import other_flag
+
+matplotlib.use("Agg")  # a lesson shows its pictures itself, see Drawn
+plt.rcParams.update(STYLE)
 
 FEW = "--steps 2 --eval_every 1 --eval_size 4 --batch 8"  # of training, for the test suite
 

@@ -59,6 +59,8 @@ class Coconut(LoopedGPT):
     def places(self, T):
         """Where the first thought is, and the end of the last."""
         first = T - self.config.thoughts
+        if first < 1:
+            raise ValueError(f"a text of {T} tokens has no room for {T - first} thoughts and more")
         return first, first + self.now
 
     def begin(self, tokens):

@@ -39,6 +39,8 @@ class RegressionGPT(LoopedGPT):
 
     def __init__(self, config):
         super().__init__(config)
+        if config.vocab_size > 1:
+            raise ValueError("this model reads vectors, and no task of train.py has them")
         self.embed = nn.Linear(config.dimensions + 2, config.n_embd, bias=False)
         self.prelude_norm = nn.Identity()  # a norm would hide how large x and y are
         self.out = nn.Linear(config.n_embd, 1, bias=False)

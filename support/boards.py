@@ -4,6 +4,7 @@ in tasks.py.
 """
 
 import os
+import sys
 from contextlib import suppress
 
 import torch
@@ -270,15 +271,20 @@ def load_bank(boards, puzzles, search, folder, salt):
     # the salt itself may be unfit for a file's name
     suffix = f"-{salted(0, salt):x}" if salt else ""
     path = folder / f"sudoku-{box}-{puzzles}{'-search' if search else ''}-by-kind{suffix}.pt"
-    with suppress(
-        Exception
-    ):  # whatever a missing, foreign or damaged file raises: make the bank again
+    # whatever a missing, foreign or damaged file raises: make the bank again
+    with suppress(Exception):
         return load_tensors(path)
     bank = make_bank(boards, puzzles, search, salt)
-    folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
-    torch.save(bank, unfinished)
-    os.replace(unfinished, path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(bank, unfinished)
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        reason = str(error).splitlines()[0]
+        print(f"note: these puzzles cannot be kept in --banks {folder}: {reason}", file=sys.stderr)
     return bank
 
 
@@ -310,18 +316,20 @@ def make_bank(boards, puzzles, search, salt):
     return bank
 
 
-def bank_from_file(boards, path):
+def bank_from_file(boards, path, first=0):
     """
-    The puzzles of a file as every split, in its order; the line of each; and what was skipped,
-    since a puzzle has exactly one solution, "line 3: no solution".
+    The puzzles of a file, or the first of them, as every split, in its order; the line of each; and
+    what was skipped, since a puzzle has exactly one solution, "line 3: no solution".
     """
-    puzzles, given, lines, skipped = read_puzzles(path)
+    puzzles, given, lines, skipped = read_puzzles(path, first)
     if puzzles.shape[1] != boards.n**2:
         box = f"{boards.rows}x{boards.columns}"
         raise ValueError(
             f"{path} holds boards of {puzzles.shape[1]} cells; box={box} has {boards.n**2}"
         )
-    count, solutions = boards.solutions(puzzles)
+    # in parts, because `solutions` copies those that are left again and again
+    parts = [boards.solutions(part) for part in puzzles.split(10_000)]
+    count, solutions = map(torch.cat, zip(*parts))
     for line, number, solution, expected in zip(lines, count.tolist(), solutions, given):
         if number != 1:
             skipped.append(f"line {line}: {('no solution', '', 'two solutions or more')[number]}")

@@ -1,22 +1,49 @@
 """
-What the pictures of this project share: a backend without a screen, colours, sizes, and the numbers
+What the pictures of this project share: figures without a screen, colours, sizes, and the numbers
 beside each picture. A picture is WIDTH inches wide, which a README shows at about 850 pixels, so
-text of 9 points can be read.
+text of 9 points can be read. To import this file changes nothing for the notebook of somebody else.
 """
 
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 WIDTH = 8.5
-plt.rcParams.update(
-    {"font.size": 11, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
-)
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def in_style():
+    """Within `with in_style():` or under `@in_style()`, what is drawn has the style of ours."""
+    return matplotlib.rc_context(STYLE)
+
+
+def figure(**options):
+    new = Figure(**options)
+    FigureCanvasAgg(new)
+    return new
+
+
+def subplots(rows=1, columns=1, figsize=None, layout=None, **options):
+    new = figure(figsize=figsize, layout=layout)
+    return new, new.subplots(rows, columns, **options)
+
+
+# What we use of matplotlib.pyplot, which itself would open windows and keep every figure.
+plt = SimpleNamespace(figure=figure, subplots=subplots, cm=matplotlib.cm)
+plt.Rectangle, plt.MaxNLocator = Rectangle, MaxNLocator
 
 # told apart by every kind of eye (Okabe and Ito 2008)
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
@@ -31,19 +58,25 @@ def plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def save_figure(figure, path, dpi):
+    """A picture file, in which the names of files stand as they are: a $ begins no formula."""
+    for text in figure.findobj(Text):
+        if text.get_text():  # the numbers of a logarithmic axis, which are formulas, come later
+            text.set_parse_math(False)
+            text.set_text(text.get_text().encode(errors="replace").decode())
+    figure.savefig(path, dpi=dpi)
+
+
 def write(folder, name, figure, numbers=None):
     """
-    NAME.png and NAME.json into a folder; without numbers, a further picture of those written
+    NAME.json and NAME.png into a folder; without numbers, a further picture of those written
     before.
     """
-    figure.savefig(folder / f"{name}.png", dpi=150)
-    plt.close(figure)
-    if numbers is None:
-        print(f"wrote {folder}/{name}.png")
-        return
-    lines = [f"{json.dumps(key)}: {json.dumps(plain(value))}" for key, value in numbers.items()]
-    (folder / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    print(f"wrote {folder}/{name}.png and {name}.json")
+    if numbers is not None:
+        lines = [f"{json.dumps(key)}: {json.dumps(plain(value))}" for key, value in numbers.items()]
+        (folder / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    save_figure(figure, folder / f"{name}.png", dpi=150)
+    print(f"wrote {folder}/{name}.png" + (f" and {name}.json" if numbers is not None else ""))
 
 
 def seeds_text(seeds):

@@ -54,7 +54,7 @@ class RunFlags:
     precision: Literal["float32", "bfloat16"] = "float32"  # of products; weights stay float32
     compile: bool = False  # compile the loop: half a minute; PyTorch 2.5, on a CPU a C++ compiler
     checkpoint_loops: int = 0  # keep every k-th state, compute the others twice (Chen 2016)
-    resume: bool = False  # continue the run in the folder
+    resume: bool = False  # continue the run in the folder; more --steps come behind its end
     overwrite: bool = False  # start over in a folder that is not empty
     minutes: float = 0.0  # save and stop after this long, to be resumed (0: no limit)
     control: bool = False  # train an untied stack, as deep as the most loops, in OUT/control
@@ -62,6 +62,22 @@ class RunFlags:
 
 # --------------------------------------------------------------------------------------------------
 # The task and the model that a flag names
+
+allowed = set()  # files that the user has named, so they may be executed
+
+
+def allow(*names):
+    allowed.update(Path(name).resolve() for name in names)
+
+
+def may_be_executed(name):
+    """
+    A file that a config names may have come with it, from somebody else. Files of this repository
+    may be executed, but not those of a run folder.
+    """
+    path, ours = Path(name).resolve(), ROOT.resolve()
+    in_a_run = any((folder / "config.json").exists() for folder in path.parents)
+    return path in allowed or path.is_relative_to(ours) and not in_a_run
 
 
 def is_task(value):
@@ -145,7 +161,7 @@ def make_task(flags, device="cpu"):
     cls = find_task(flags.task)
     chosen = {name: getattr(flags, name) for name in flag_names(cls)}
     task = cls(seed=flags.seed, device=device, salt=flags.salt, **chosen)
-    if task.max_difficulty < 1:
+    if task.counts_steps and task.max_difficulty < 1:
         raise ValueError(f"max_difficulty of --task {flags.task} is {task.max_difficulty}, below 1")
     return task
 
@@ -231,6 +247,7 @@ def parse_flags(argv, settings, description, saved_config):
         first.add_argument(f"--{name}", default=getattr(RunFlags, name))
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(argv)
+    allow(known.task, known.model)
     if known.resume:
         saved = saved_config(Path(known.out or f"runs/{Path(known.task).stem}"))
         vars(known).update(
@@ -316,10 +333,11 @@ def check_flags(flags, given):
     counted = flags.sampler in ("blind", "difficulty")
     tied = getattr(flags, "tied", True)
     if not find_task(flags.task).counts_steps and (flags.curriculum or counted):
+        needed = ["--no-curriculum"] * flags.curriculum
+        needed += ["a --sampler other than blind and difficulty, such as fixed"] * counted
         fail(
-            f"the difficulty of --task {flags.task} is no count of loops: "
-            "it needs --no-curriculum and a --sampler other than blind and difficulty, such as "
-            "fixed"
+            f"the difficulty of --task {flags.task} is no count of loops: it needs "
+            f"{' and '.join(needed)}"
         )
     if counted and tied and "loops" in given:
         fail(

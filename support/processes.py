@@ -14,22 +14,38 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-RANK, RANKS = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # of torchrun
+
+def from_torchrun(name, default):
+    """A number that torchrun puts into the environment, where others may leave anything."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else default
+
+
+RANKS = max(1, from_torchrun("WORLD_SIZE", 1))
+RANK = from_torchrun("RANK", 0) if RANKS > 1 else 0  # a rank counts only beside others
+LOCAL_RANK = from_torchrun("LOCAL_RANK", RANK)
 
 
 def fail(message, code=2):
-    if RANK == 0:
-        print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     raise SystemExit(code)
 
 
 def run_main(main):
     """
     Call main. What the user can mend ends the program with one line and exit code 2, Ctrl-C with
-    130.
+    130. Of a reader that has gone, such as `| head`, nothing is said (141, as a shell has it).
     """
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # it may have been closed
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name of a file may fit into no encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
+        print(end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
     except (ValueError, OSError) as error:
         fail(error)
     except (MemoryError, RuntimeError) as error:
@@ -49,7 +65,7 @@ def find_device(name):
         name = next(device for device, available in has.items() if available)
     if not has[name]:
         fail(f"--device {name} was asked for, but PyTorch sees none here")
-    return f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and RANKS > 1 else name
+    return f"cuda:{LOCAL_RANK}" if name == "cuda" and RANKS > 1 else name
 
 
 def prepare(flags):
@@ -92,7 +108,7 @@ def agree(stop, level, mastery):
     mine = torch.tensor(
         [float(stop), level * (RANK == 0), mastery * (RANK == 0)], dtype=torch.double
     )
-    mine = mine.to(f"cuda:{os.environ['LOCAL_RANK']}" if dist.get_backend() == "nccl" else "cpu")
+    mine = mine.to(f"cuda:{LOCAL_RANK}" if dist.get_backend() == "nccl" else "cpu")
     dist.all_reduce(mine, dist.ReduceOp.MAX)
     stop, level, mastery = mine.tolist()
     return bool(stop), int(level), mastery
@@ -111,18 +127,23 @@ class LossModule(torch.nn.Module):
 
 def loss_function(flags, model):
     """model.loss, in the precision of the run; several processes average their gradients."""
-    loss = model.loss
-    if RANKS > 1:
-        untied = not getattr(flags, "tied", True)  # then a small loop count leaves layers out
-        loss = DistributedDataParallel(LossModule(model), find_unused_parameters=untied)
+    if RANKS == 1:
+        return in_precision(flags, model.loss)
+    untied = not getattr(flags, "tied", True)  # then a small loop count leaves layers out
+    wrapped = DistributedDataParallel(LossModule(model), find_unused_parameters=untied)
+    return in_precision(flags, wrapped)
+
+
+def in_precision(flags, loss):
+    """A loss whose products are computed in the precision of the run."""
     rough = flags.precision == "bfloat16"
     # PyTorch 2.4 would go on using a cast that was made without a gradient
     keep_casts = not getattr(flags, "backprop_loops", 0)
 
-    def in_precision(tokens, targets, loops):
+    def loss_in_precision(tokens, targets, loops):
         with torch.autocast(
             tokens.device.type, torch.bfloat16, enabled=rough, cache_enabled=keep_casts
         ):
             return loss(tokens, targets, loops)
 
-    return in_precision
+    return loss_in_precision

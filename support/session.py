@@ -5,9 +5,11 @@ trained beside it.
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +18,11 @@ from types import SimpleNamespace
 import torch
 from tqdm import tqdm
 
-from support.files import save
-from support.flags import NOT_SAVED, ROOT
-from support.folder import VERSION, draw_curve
+from support.files import save, unlock
+from support.flags import ROOT
+from support.folder import VERSION, config_of, draw_curve, read_metrics, saved_flags
 from support.hashing import stream
-from support.processes import RANK, agree, fail, loss_function
+from support.processes import RANK, RANKS, agree, fail, loss_function
 
 
 class Run:
@@ -48,8 +50,7 @@ class Run:
                 self.forget_after(progress["step"])
         elif RANK == 0:
             self.save()
-            saved = {name: value for name, value in vars(flags).items() if name not in NOT_SAVED}
-            save(self.folder / "config.json", json.dumps(saved, indent=1))
+            save(self.folder / "config.json", json.dumps(config_of(flags), indent=1))
         self.bar = tqdm(
             total=flags.steps,
             initial=progress["step"],
@@ -62,21 +63,16 @@ class Run:
     def save(self):
         if RANK == 0:
             state = {name: part.state_dict() if part else None for name, part in self.parts.items()}
-            save(self.folder / "checkpoint.pt", dict(version=VERSION, **self.progress, **state))
+            state.update(version=VERSION, config=saved_flags(self.flags), **self.progress)
+            save(self.folder / "checkpoint.pt", state)
 
     def forget_after(self, step):
         """
         Drop the lines that a run wrote after its last checkpoint, and a last one that was cut in
         half.
         """
-        metrics = self.folder / "metrics.jsonl"
-        lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
-        save(
-            metrics,
-            "".join(
-                line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step
-            ),
-        )
+        rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
+        save(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def steps(self):
         """
@@ -84,15 +80,21 @@ class Run:
         twice, it stops).
         """
 
+        is_control = "LOOPED_CONTROL" in os.environ  # see control_beside
+
         def finish_step_and_stop(number, _):
-            if self.stopped:
+            if self.stopped and not is_control:
                 raise KeyboardInterrupt
             self.stopped.append("interrupted")
+            # the step may be followed by an evaluation (print is not safe in a handler)
+            os.write(2, b"\nfinishing this step, then saving; once more to stop at once\n")
 
-        handlers = {
-            each: signal.signal(each, finish_step_and_stop)
-            for each in (signal.SIGINT, signal.SIGTERM)
-        }
+        asked = [signal.SIGINT, signal.SIGTERM]
+        if is_control:
+            asked.remove(signal.SIGINT)
+        if not hears_signals():
+            asked = []
+        handlers = {each: signal.signal(each, finish_step_and_stop) for each in asked}
         try:
             for step in range(self.progress["step"], self.flags.steps):
                 if (
@@ -115,6 +117,7 @@ class Run:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             self.bar.close()
+            unlock(self.folder)
 
     def show(self, **now):
         """The bar moves on by a step."""
@@ -153,7 +156,7 @@ class Run:
             save(self.folder / "snapshots" / f"{row['step']:06d}.pt", model.state_dict())
         self.save()
 
-    def explode(self, loss, gradient, tokens, loops):
+    def fail_at(self, loss, gradient, tokens, loops):
         """End the run because its loss is no number any more."""
         self.bar.close()
         what = f"the loss is {loss.item()}, its gradient {gradient.item()}"
@@ -176,7 +179,10 @@ class Run:
         if RANK > 0:
             return None
         if done == flags.steps or self.time_is_up:
-            draw_curve(self.folder, self.unsaved_row)
+            try:
+                draw_curve(self.folder, self.unsaved_row)
+            except Exception as error:  # of a font, a disk, ..: the run itself has ended well
+                print(f"there is no curve.png: {error}", file=sys.stderr)
             minutes = (time.time() - self.began) / 60
             size = sum(p.numel() for p in self.model.parameters())
             print(
@@ -194,11 +200,24 @@ class Run:
                     "was trained"
                 )
         if done < flags.steps:
-            again = f"python train.py --out {self.folder} --resume"
-            if flags.control:
-                again += " --control"
-            print(f"{(self.stopped or ['interrupted'])[0]} at step {done}; continue with: {again}")
+            why = (self.stopped or ["interrupted"])[0]
+            print(f"{why} at step {done}; continue with: {self.command_to_resume()}")
         return self.results if done == flags.steps or self.time_is_up else None
+
+    def command_to_resume(self):
+        flags, start = self.flags, ["python"]
+        if RANKS > 1:
+            start = ["torchrun", "--nproc_per_node", str(RANKS)]
+        words = [*start, "train.py", "--out", str(self.folder), "--resume"]
+        for name in ("task", "model"):
+            if getattr(flags, name).endswith(".py"):
+                words += [f"--{name}", getattr(flags, name)]
+        return shlex.join(words) + " --control" * flags.control
+
+
+def hears_signals():
+    """Of all threads, Python lets only the main one handle signals."""
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
@@ -225,12 +244,18 @@ def control_beside(flags, most_loops):
             argv += [f"--{name}" if value else f"--no-{name}"]
         else:
             argv += [f"--{name}", str(value)]
-    process = subprocess.Popen(argv, env={**os.environ, "LOOPED_BAR": "1"})  # the line of its bar
+    environment = {**os.environ, "LOOPED_BAR": "1", "LOOPED_CONTROL": "1"}  # the line of its bar
+    # A terminal sends Ctrl-C to both processes, and a cluster SIGTERM. The control ignores the
+    # first, and it may hear the second twice: below, it is told to stop.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if hears_signals() else None
+    process = subprocess.Popen(argv, env=environment)
+    if hears_signals():
+        signal.signal(signal.SIGINT, handler)
     try:
         yield control
     finally:
         if not control.run_ended_well:
             process.terminate()  # it saves and leaves, too (on Windows it only leaves)
         code = process.wait()
-    if code:
+    if code and control.run_ended_well:
         raise SystemExit(code)

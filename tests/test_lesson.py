@@ -9,10 +9,8 @@ import pytest
 import torch
 from helpers import ROOT
 
-from support.figures import plt
-
 sys.path.append(str(ROOT / "notebooks"))
-from lesson import FEW, Drawn, guess, take, trained  # noqa: E402 (after the path is set)
+from lesson import FEW, Drawn, guess, plt, take, trained  # noqa: E402 (after the path is set)
 
 x = torch.arange(6.0).view(2, 3)
 

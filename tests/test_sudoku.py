@@ -3,13 +3,15 @@ Sudoku against a brute-force solver, a second writing of the rounds of logic, an
 files.
 """
 
+import gzip
 import itertools
+import json
 
 import pytest
 import torch
 from helpers import PUZZLE, SOLUTION, make_task
 
-from support.boards import SEARCH
+from support.boards import SEARCH, Boards
 from support.puzzle_files import read_puzzles
 from tasks import IGNORE, Batch, Sudoku
 
@@ -308,6 +310,96 @@ def test_the_files_that_people_have(tmp_path, text):
     assert found.solutions[0].any() == (SOLUTION in text)
 
 
+def framed(rule, bar="|"):
+    rows = [bar + bar.join(row[i : i + 3] for i in (0, 3, 6)) + bar for row in ROWS]
+    return "\n".join([rule, *rows[:3], rule, *rows[3:6], rule, *rows[6:], rule])
+
+
+LISTS = [[int(c) for c in row.replace(".", "0")] for row in ROWS]
+DONE = "\n".join(SOLUTION[i : i + 9] for i in range(0, 81, 9))
+GRID = "\n".join(ROWS)
+
+
+@pytest.mark.parametrize(
+    "text, boards",
+    [
+        # rules and frames, of characters that are blanks elsewhere
+        *[(framed(rule), 1) for rule in ("---------", "---|---|---", "===========")],
+        *[(framed(rule), 1) for rule in ("*-----------*", ".---.---.---.", ":===+===+===:")],
+        (framed("├───┼───┼───┤", "│"), 1),
+        (framed("╠═══╬═══╬═══╣", "║"), 1),
+        (f"{framed('*-----------*')}\n{framed('*-----------*')}", 2),
+        (GRID.replace(".", "-"), 1),
+        (framed("------+-----+------").replace(".", "-"), 1),
+        # titles and sections
+        (f"Grid 01\n{GRID}\nGrid 02\n{GRID}", 2),
+        (f"1234\n{GRID}\n000123\n{GRID}", 2),
+        (f"[Puzzle]\n{GRID}\n[State]\n{DONE}\n[Puzzle]\n{GRID}\n[State]\n{DONE}", 2),
+        # one line
+        (f":0000:x:{PUZZLE}:124 235 416:415 516::", 1),  # the library of Hodoku
+        (f"{PUZZLE}:{SOLUTION}", 1),
+        (",".join(PUZZLE.replace(".", "0")), 1),  # a column for each cell
+        (PUZZLE.replace(".", "x"), 1),
+        (PUZZLE.replace(".", "X"), 1),
+        # JSON
+        (json.dumps(LISTS), 1),
+        (json.dumps(LISTS, indent=1), 1),
+        (json.dumps([LISTS, LISTS]), 2),
+        (json.dumps([sum(LISTS, [])] * 3), 3),
+        (json.dumps([[cell or None for cell in row] for row in LISTS]), 1),
+        (json.dumps([PUZZLE, PUZZLE]), 2),
+        (json.dumps({"puzzle": PUZZLE, "solution": SOLUTION}), 1),
+        (json.dumps({"grids": [{"value": LISTS, "solution": SOLUTION, "level": "Easy"}] * 2}), 2),
+        (f"{json.dumps({'puzzle': PUZZLE, 'solution': SOLUTION})}\n" * 2, 2),
+        (f"grid = {json.dumps(LISTS)}".replace("[[", "[\n[").replace("], ", "],\n"), 1),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_more_files_that_people_have(text, boards, tmp_path):
+    for content in (text.encode(), gzip.compress(text.encode())):
+        (tmp_path / "puzzles").write_bytes(content)
+        found = read_puzzles(tmp_path / "puzzles")
+        one = [int(cell) for cell in PUZZLE.replace(".", "0")]
+        assert found.puzzles.tolist() == [one] * boards and found.skipped == []
+        assert found.solutions[0].any() == (SOLUTION in text)
+
+
+def test_a_rule_and_a_title_in_small_boards(tmp_path):
+    rows = ["12|3.", "34|12", "21|43", "43|2."]
+    for text in (
+        "\n".join([*rows[:2], "--|--", *rows[2:]]),
+        "\n".join(["0001", *rows]),
+        "\n".join([*rows[:2], "--+--", *rows[2:]]).replace(".", "-"),
+    ):
+        found = written(tmp_path, f"{text}\n{text}" if "0001" in text else text)
+        assert found.puzzles[0].tolist() == [1, 2, 3, 0, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 0]
+        assert not found.skipped and len(found.puzzles) == 1 + ("0001" in text)
+
+
+def test_a_solved_board_is_no_puzzle_and_the_reason_told_is_about_a_board(tmp_path):
+    with pytest.raises(ValueError, match="line 1: a solved board"):
+        written(tmp_path, SOLUTION)
+    with pytest.raises(ValueError, match="line 2: the solution changes a given digit"):
+        written(tmp_path, f"quizzes,solutions\n{PUZZLE},{SOLUTION[::-1]}")
+
+
+def test_the_first_puzzles_of_a_file(tmp_path):
+    (tmp_path / "puzzles").write_text(f"{PUZZLE}\n{PUZZLE[1:]}\n{PUZZLE}\n{PUZZLE[1:]}\n{PUZZLE}")
+    task = Sudoku(box="3x3", file=str(tmp_path / "puzzles"), first_puzzles=2)
+    assert len(task.bank["test"]["puzzle"]) == 2 and task.lines == [1, 3]
+    assert [text.split(":")[0] for text in task.skipped] == ["line 2"]
+
+
+def test_solutions_are_counted_in_linear_time(monkeypatch, tmp_path):
+    sizes, solutions = [], Boards.solutions
+    monkeypatch.setattr(
+        Boards, "solutions", lambda self, part: (sizes.append(len(part)), solutions(self, part))[1]
+    )
+    path = tmp_path / "puzzles"
+    path.write_text("123.3412214343..\n" * 20_001)
+    assert len(Sudoku(file=str(path)).lines) == 20_001 and sizes == [10_000, 10_000, 1]
+
+
 def test_two_boards_over_several_lines_and_half_a_third(tmp_path):
     found = written(tmp_path, "\n".join([*ROWS, "", *ROWS, "", *ROWS[:4]]))
     assert found.puzzles.shape == (2, 81) and found.lines == [1, 11]
@@ -316,7 +408,8 @@ def test_two_boards_over_several_lines_and_half_a_third(tmp_path):
 
 BAD_LINES = [
     (PUZZLE[:-1], "80 characters, a board 81"),
-    (PUZZLE[:-1] + "x", "no board"),
+    (f"7,{PUZZLE[:-1]}", "80 characters, a board 81"),  # with its number it has 81
+    (PUZZLE[:-1] + "y", "no board"),
     (PUZZLE[:-1] + "²", "no board"),
     (f"{PUZZLE},{SOLUTION},{SOLUTION}", "3 boards"),
     (f"{PUZZLE},{PUZZLE}", "two boards with blanks"),
@@ -337,7 +430,7 @@ def test_a_board_without_exactly_one_solution_is_no_puzzle(tmp_path, capsys):
     path = tmp_path / "puzzles.txt"
     blank = PUZZLE.index(".")
     wrong = SOLUTION[:blank] + str(int(SOLUTION[blank]) % 9 + 1) + SOLUTION[blank + 1 :]
-    path.write_text(f"{'.' * 81}\n{PUZZLE}\n11{'.' * 79}\n{PUZZLE},{wrong}\nno board\n")
+    path.write_text(f"{'.' * 81}\n{PUZZLE}\n11{'.' * 79}\n{PUZZLE},{wrong}\n{PUZZLE[1:]}\n")
     task = Sudoku(box="3x3", file=str(path))
     assert (
         task.lines == [2] and "".join(map(str, task.bank["test"]["grid"][0].tolist())) == SOLUTION

@@ -644,5 +644,7 @@ def test_the_weights_of_another_model_are_refused(capsys):
     Path("steps.py").write_text(STEPS)
     config = read_config("run")
     Path("run/config.json").write_text(json.dumps({**config, "model": "steps.py"}))
-    for call in (lambda: load_model("run"), lambda: main(["--out", "run", "--resume"])):
+    named = dict(model="steps.py")
+    resume = ["--out", "run", "--resume", "--model", "steps.py"]
+    for call in (lambda: load_model("run", **named), lambda: main(resume)):
         assert "is not a checkpoint of this program, or damaged" in refused(call, capsys)

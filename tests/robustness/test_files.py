@@ -216,6 +216,7 @@ def test_a_read_only_folder_is_refused_before_anything_is_lost(run, monkeypatch,
 
 def test_a_damaged_bank_of_puzzles_is_made_again(tmp_path):
     first = Sudoku(box="2x2", puzzles=60, banks=str(tmp_path))
+    assert first.bank
     (path,) = tmp_path.iterdir()
     content = bytearray(path.read_bytes())
     for position in range(len(content) // 4, len(content) // 2):

@@ -74,7 +74,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["--loss", "every", "--per", "batch", "--backprop_loops", "2"], "backprop_loops"),
         (["--loss", "every", "--per", "batch", "--checkpoint_loops", "2"], "--checkpoint_loops"),
         (["--backprop_loops", "2", "--checkpoint_loops", "2"], "choose one"),
-        (["--task", "sudoku", "--curriculum"], "it needs --no-curriculum"),
+        (["--task", "sudoku", "--curriculum"], "it needs --no-curriculum\n"),
         (
             ["--task", "sudoku", "--sampler", "difficulty"],
             "--sampler other than blind and difficulty",
@@ -107,6 +107,10 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["--model", "steps.py", "--rows", "many"], "--rows"),
         (["--model", "steps.py", "--strength", "inf"], "--strength"),
         (["--model", "broken.py"], "broken.py cannot be imported: AssertionError"),
+        # models of papers that do not fit a task
+        (["--model", "in_context_regression"], "reads vectors, and no task of train.py has them"),
+        (["--model", "coconut"], "a text of 2 tokens has no room for 3 thoughts"),
+        (["--model", "programmable_computer"], "must be powers of two"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
