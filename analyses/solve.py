@@ -1,17 +1,23 @@
 """
 Sudoku: solve the puzzles of a file, and count the right boards after each loop
 
+    python analyze.py solve runs/sudoku --board "3....4..4.1..1.."
     python analyze.py solve runs/sudoku --file puzzles.txt --out solved.txt
 
-Every puzzle of the file (support/puzzle_files.py says what it may look like) is asked once. Those
+--board shows one puzzle as it fills, loop by loop, and what can be said of the answer without
+knowing the solution: did the loop come to rest, and do the rules hold? "--board -" reads the puzzle
+from the standard input, on one line or as a board.
+
+Of a file (support/puzzle_files.py says what it may look like) every puzzle is asked once. Those
 that logic by singles solves and those that need search are counted apart. --out writes a line for
 each puzzle, and behind it the rules that it breaks.
 
-A loop that is started from noise may end elsewhere. --restarts 8 asks each puzzle eight more times
+A loop that is started from noise may end elsewhere. --starts 9 asks each puzzle eight more times
 so, and keeps the answer that stands stillest: the one with the least |f(h) - h| / |h|. No solution
 is looked at (equilibrium reasoners, 2026).
 """
 
+import sys
 from pathlib import Path
 
 import torch
@@ -23,19 +29,23 @@ from support.boards import SEARCH
 from support.figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
 from support.hashing import stream
 from support.processes import fail
+from support.puzzle_files import puzzles_in
 from tasks import Sudoku
 
 MANY = False
+SURE = 0.9  # the probability from which on a digit is shown before the last loop
+AT_REST = 0.05  # how far a loop at rest moves the state at most, |f(h) - h| / |h|, as in looped.py
 
 
 def add_flags(parser):
+    parser.add_argument("--board", default="", help="one puzzle; - reads it from standard input")
     text = "the puzzles, one a line or a board over several lines"
     parser.add_argument("--file", default="", help=text)
     parser.add_argument("--out", default="", help="a file for the solved boards")
     text = "only so many puzzles of the file (default: all)"
     parser.add_argument("--first", type=at_least(0), default=0, help=text)
-    text = "starts from noise beside the usual one; the stillest answer is kept (default 0)"
-    parser.add_argument("--restarts", type=at_least(0), default=0, help=text)
+    text = "the usual start and others from noise; the stillest answer is kept (default 1)"
+    parser.add_argument("--starts", type=at_least(1), default=1, help=text)
     add_loops(parser, "the most loops to try (default: eight times those of training)")
 
 
@@ -44,7 +54,7 @@ def add_flags(parser):
 
 
 @torch.no_grad()
-def solve(model, task, puzzles, loops, restarts=0, seed=0):
+def solve(model, task, puzzles, loops, starts=1, seed=0):
     """
     The boards (N, cells) after the last loop, the best of all starts; and for the usual start
     (loops, N) float: is each board right after each loop?
@@ -59,7 +69,7 @@ def solve(model, task, puzzles, loops, restarts=0, seed=0):
         first, before, last = (model.proper_state(states[t]) for t in (0, -2, -1))
         best, least = by_loop[-1], moved(before, last)
         torch.manual_seed(stream(seed, "restarts", number))
-        for _ in range(restarts):
+        for _ in range(starts - 1):
             start = with_state(model, states[0], torch.randn_like(first))
             *_, before, h = model.states(part, loops, h=start)
             movement = moved(model.proper_state(before), model.proper_state(h))
@@ -81,15 +91,62 @@ def moved(before, h):
 
 
 def broken_rules(task, board):
-    """What is wrong with a full board (cells,), in words: ["5 stands 2 times in row 3", ..]."""
+    """What is wrong with a board (cells,), in words: ["5 stands 2 times in row 3", ..]."""
     names = [f"{kind} {i}" for kind in ("row", "column", "box") for i in range(1, task.n + 1)]
     found = []
     for name, cells in zip(names, task.boards.units):
         digits, counts = board[cells].unique(return_counts=True)
         for digit, count in zip(digits.tolist(), counts.tolist()):
-            if count > 1:
+            if digit and count > 1:
                 found.append(f"{digit} stands {count} times in {name}")
     return found
+
+
+# --------------------------------------------------------------------------------------------------
+# One board
+
+
+def read_board(task, text):
+    """The puzzle (1, cells) in a text, which has to be of the task's size."""
+    puzzle = puzzles_in(text, "--board").puzzles[:1]
+    if puzzle.shape[1] != task.n**2:
+        fail(f"--board has {puzzle.shape[1]} cells; this model knows boards of {task.n**2}")
+    if puzzle.max() > task.n:
+        fail(f"--board has the digit {puzzle.max()}; this model knows 1 to {task.n}")
+    return puzzle
+
+
+@torch.no_grad()
+def say_board(model, task, puzzle, loops, starts=1, seed=0):
+    """How a puzzle (1, cells) fills, and whether to trust the answer."""
+    if rules := broken_rules(task, puzzle[0]):
+        print(f"note: the givens break the rules: {', '.join(rules)}")
+    puzzle = puzzle.to(next(model.parameters()).device)
+    states = list(model.states(puzzle, loops))
+    blank = puzzle == 0
+    for t in sorted({2**i for i in range(loops.bit_length())} | {loops}):
+        probability, digit = model.readout(states[t]).softmax(-1).max(-1)
+        sure = blank & (probability >= SURE)
+        print(f"\nafter loop {t}: sure of {sure.sum()} of {blank.sum()} blanks")
+        print(task.show(puzzle[0], digit.masked_fill(~sure, 0)[0]))
+    movements = [
+        moved(model.proper_state(before), model.proper_state(h)).item()
+        for before, h in zip(states, states[1:])
+    ]
+    boards, _ = solve(model, task, puzzle, loops, starts, seed)
+    which = f"the stillest answer of {starts} starts" if starts > 1 else "the answer"
+    print(f"\n{which}:\n{task.show(boards[0])}\n\n{rest_in_words(movements)}")
+    rules = broken_rules(task, boards[0])
+    print(f"wrong: {', '.join(rules)}" if rules else "right: the rules hold")
+
+
+def rest_in_words(movements):
+    """From which loop on did the state move by less than AT_REST?"""
+    restless = [t for t, movement in enumerate(movements, 1) if not movement < AT_REST]
+    loops, since = len(movements), (restless or [0])[-1] + 1
+    if since > loops:
+        return f"not at rest: loop {loops} still moved the state by {movements[-1]:.2f}; try more"
+    return f"at rest from loop {since} on (of the usual start)"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -121,13 +178,18 @@ def draw(numbers, kinds):
 
 def main(runs, args):
     model, task, flags = load(runs[0], args.device, needs=("states", "readout", "proper_state"))
-    if not isinstance(task, Sudoku) or not args.file:
-        fail("solve wants the run of a Sudoku model and --file PUZZLES")
+    if not isinstance(task, Sudoku) or not (args.file or args.board):
+        fail("solve wants the run of a Sudoku model, and --board PUZZLE or --file PUZZLES")
+    if args.board:
+        text = sys.stdin.read() if args.board == "-" else args.board
+        puzzle = read_board(task, text)
+        say_board(model, task, puzzle, args.loops or 8 * flags.loops, args.starts, flags.seed)
+        return
     asked = Sudoku(box=task.box, file=args.file, first_puzzles=args.first)
     for text in asked.skipped:
         print(f"skipped {text}")
     bank, loops = asked.bank["test"], args.loops or 8 * flags.loops
-    boards, right = solve(model, asked, bank["puzzle"], loops, args.restarts, flags.seed)
+    boards, right = solve(model, asked, bank["puzzle"], loops, args.starts, flags.seed)
     search = bank["difficulty"] == SEARCH
     kinds = {"solved by singles": ~search, "need search": search}
     numbers = dict(
@@ -135,7 +197,7 @@ def main(runs, args):
         seeds=[flags.seed],
         loops=list(range(1, loops + 1)),
         trained_loops=flags.loops,
-        restarts=args.restarts,
+        starts=args.starts,
         skipped=len(asked.skipped),
     )
     ends = asked.boards.solved(boards).float()
@@ -145,8 +207,8 @@ def main(runs, args):
             found.update(boards=right[:, rows].mean(1).tolist(), kept=ends[rows].mean().item())
             at = sorted({min(flags.loops, loops), loops})
             text = ", ".join(f"{found['boards'][n - 1]:.3f} at {n}" for n in at) + " loops"
-            if args.restarts:
-                text += f"; the stillest of {args.restarts + 1} starts {found['kept']:.3f}"
+            if args.starts > 1:
+                text += f"; the stillest of {args.starts} starts {found['kept']:.3f}"
             print(f"{found['puzzles']} puzzles, {name}: boards right {text}")
     write(runs[0], "solve", draw(numbers, kinds), numbers)
     say_boards(asked, bank["puzzle"], boards, args.out)

@@ -57,7 +57,12 @@ def read_puzzles(path, first=0):
     texts or lists, where the "line" of a puzzle is the number of the entry. Text from "#" on is
     skipped. ValueError if there is no puzzle at all.
     """
-    found, skipped = find_boards(lines_of(read_text(path)))
+    return puzzles_in(read_text(path), path, first)
+
+
+def puzzles_in(text, source, first=0):
+    """The same of a text; an error calls it by its source."""
+    found, skipped = find_boards(lines_of(text))
     sizes = {len(field) for _, fields in found for field in fields if is_board(field, CELLS)}
     cells = max(sizes, default=0)
     puzzles, solutions, where = [], [], []
@@ -75,7 +80,7 @@ def read_puzzles(path, first=0):
         where.append(number)
     skipped.sort(key=line_of)
     if not puzzles:
-        raise ValueError(f"{path} holds no puzzle" + (f"; {skipped[0]}" if skipped else ""))
+        raise ValueError(f"{source} holds no puzzle" + (f"; {skipped[0]}" if skipped else ""))
     return Puzzles(tensor_of(puzzles), tensor_of(solutions), where, skipped)
 
 

@@ -1,6 +1,8 @@
 """solve: the boards of a file, against the model asked directly."""
 
+import io
 import json
+import textwrap
 
 import pytest
 import torch
@@ -62,7 +64,7 @@ def test_broken_rules_are_named(runs):
 def test_of_several_starts_the_stillest_answer_is_kept(runs):
     model, task, _ = load_model(runs / "boards")
     puzzles = task.bank["test"]["puzzle"][:30]
-    boards, right = solve.solve(model, task, puzzles, 5, restarts=2, seed=5)
+    boards, right = solve.solve(model, task, puzzles, 5, starts=3, seed=5)
     starts = [None]
     torch.manual_seed(stream(5, "restarts", 0))
     starts += [torch.randn(30, 16, 16) for _ in range(2)]
@@ -85,3 +87,45 @@ def test_solve_refuses_a_file_that_holds_no_puzzles(runs, run, capsys):
     error = capsys.readouterr().err
     assert stop.value.code == 2 and error.count("\n") == 1
     assert "line 1: no board" in error and "15 characters" in error
+
+
+def test_one_board_is_shown_as_it_fills(runs, run, capsys, monkeypatch):
+    model, task, _ = load_model(runs / "boards")
+    puzzle = task.bank["test"]["puzzle"][:1]
+    text = "".join(map(str, puzzle[0].tolist()))
+    run("solve", runs / "boards", "--board", text, "--loops", 5)
+    shown = capsys.readouterr().out
+    assert [line for line in shown.splitlines() if line.startswith("after loop")] == [
+        f"after loop {t}: sure of {sure_after(model, puzzle, t)} of {(puzzle == 0).sum()} blanks"
+        for t in (1, 2, 4, 5)
+    ]
+    answer = torch.where(puzzle > 0, puzzle, model(puzzle, 5).argmax(-1))
+    assert f"the answer:\n{task.show(answer[0])}\n" in shown
+    assert ("right: the rules hold" in shown) == task.boards.solved(answer).item()
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(textwrap.wrap(text, 4))))
+    run("solve", runs / "boards", "--board", "-", "--loops", 5)
+    assert capsys.readouterr().out == shown
+
+
+@torch.no_grad()
+def sure_after(model, puzzle, loops):
+    probability = model(puzzle, loops).softmax(-1).amax(-1)
+    return ((probability >= 0.9) & (puzzle == 0)).sum().item()
+
+
+def test_rest_is_from_the_last_loop_that_moved_on():
+    assert solve.rest_in_words([0.9, 0.01, 0.3, 0.02, 0.01]).startswith("at rest from loop 4 on")
+    assert solve.rest_in_words([0.01, 0.01]).startswith("at rest from loop 1 on")
+    assert "loop 2 still moved the state by 0.30" in solve.rest_in_words([0.01, 0.3])
+    assert "loop 2 still moved the state by nan" in solve.rest_in_words([0.01, float("nan")])
+
+
+@pytest.mark.parametrize(
+    "board, words",
+    (("12", "holds no puzzle"), ("1" + 80 * ".", "81 cells"), ("9" + 15 * ".", "digit")),
+)
+def test_a_board_that_is_none_is_refused_in_a_line(runs, run, capsys, board, words):
+    with pytest.raises(SystemExit) as stop:
+        run("solve", runs / "boards", "--board", board)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1 and words in error
