@@ -9,14 +9,16 @@ knowing the solution: did the loop come to rest, and do the rules hold? "--board
 from the standard input, on one line or as a board.
 
 Of a file (support/puzzle_files.py says what it may look like) every puzzle is asked once. Those
-that logic by singles solves and those that need search are counted apart. --out writes a line for
-each puzzle, and behind it the rules that it breaks.
+that logic by singles solves and those that need search are counted apart. A table tells how many
+are right by their number of clues, and by the guesses that a solver needs (support/boards.py).
+--out writes a line for each puzzle, and behind it the rules that it breaks.
 
 A loop that is started from noise may end elsewhere. --starts 9 asks each puzzle eight more times
 so, and keeps the answer that stands stillest: the one with the least |f(h) - h| / |h|. No solution
 is looked at (equilibrium reasoners, 2026).
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -34,6 +36,8 @@ from tasks import Sudoku
 
 MANY = False
 SURE = 0.9  # the probability from which on a digit is shown before the last loop
+CLUES = (0.22, 0.26, 0.31, 0.36)  # limits of the table, shares of the cells: 17, 21, .. of 81
+GUESSES = (0, 2, 5, 10, 20, 50)  # limits of the table
 AT_REST = 0.05  # how far a loop at rest moves the state at most, |f(h) - h| / |h|, as in looped.py
 
 
@@ -100,6 +104,22 @@ def broken_rules(task, board):
             if digit and count > 1:
                 found.append(f"{digit} stands {count} times in {name}")
     return found
+
+
+def by_kind(values, limits, unit, right, kept):
+    """
+    A row for each range of values (N,), up to the first of the limits, up to the second, ..: how
+    many puzzles it has, and the shares of right ones after the usual start and of all starts.
+    """
+    rows, low = [], -math.inf
+    for high in (*limits, math.inf):
+        inside = (values > low) & (values <= high)
+        if inside.any():
+            shares = dict(boards=right[inside].mean().item(), kept=kept[inside].mean().item())
+            name = f"at most {high:g}" if high < math.inf else f"more than {low:g}"
+            rows.append(dict(name=f"{name} {unit}", puzzles=int(inside.sum()), **shares))
+        low = high
+    return rows
 
 
 # --------------------------------------------------------------------------------------------------
@@ -210,6 +230,13 @@ def main(runs, args):
             if args.starts > 1:
                 text += f"; the stillest of {args.starts} starts {found['kept']:.3f}"
             print(f"{found['puzzles']} puzzles, {name}: boards right {text}")
+    clues, guesses = (bank["puzzle"] > 0).sum(1), asked.boards.guesses(bank["puzzle"])
+    limits = [math.floor(share * task.n**2) for share in CLUES]
+    numbers["by_clues"] = by_kind(clues, limits, "clues", right[-1], ends)
+    numbers["by_guesses"] = by_kind(guesses, GUESSES, "guesses", right[-1], ends)
+    for row in numbers["by_clues"] + numbers["by_guesses"]:
+        text = f"{row['name']:>20}: {row['puzzles']:>5} puzzles, right {row['boards']:.3f}"
+        print(text + (f", stillest {row['kept']:.3f}" if args.starts > 1 else ""))
     write(runs[0], "solve", draw(numbers, kinds), numbers)
     say_boards(asked, bank["puzzle"], boards, args.out)
 

@@ -264,6 +264,42 @@ class Boards:
             stack, owner = stack[wanted], owner[wanted]
         return count.clamp(max=2), found
 
+    def guesses(self, boards, orders=4):
+        """
+        How many digits a solver has to try until each board (N, cells) is full, (N,) float.
+
+        The solver fills in singles. Where they end, it takes a blank with the fewest candidates and
+        tries each of them, depth first. A lot decides which of several such blanks it takes, and in
+        which order it tries digits; the number is the mean over some lots. They are the same for
+        all boards, so the number is a property of the board. It is 0 where singles are enough.
+        """
+        tried = torch.zeros(len(boards))
+        for order in range(orders):
+            generator = torch.Generator().manual_seed(order)
+            lot = torch.rand(self.n**2, generator=generator)  # below 1: decides between equals only
+            digits = (torch.randperm(self.n, generator=generator) + 1).tolist()
+            stacks = [[board] for board in boards]  # what is still to be tried, the next one last
+            unsolved = list(range(len(boards)))
+            while unsolved:
+                now, _ = self.propagate(torch.stack([stacks[i].pop() for i in unsolved]))
+                solved, broken, fits = self.solved(now), self.broken(now), self.candidates(now).T
+                choices = (fits[..., None] >> torch.arange(self.n) & 1).sum(2) + lot
+                cell = choices.masked_fill(now > 0, torch.inf).argmin(1).tolist()
+                still = []
+                for row, i in enumerate(unsolved):
+                    if solved[row]:
+                        continue
+                    if not broken[row]:
+                        for digit in digits:
+                            if fits[row, cell[row]] >> (digit - 1) & 1:
+                                stacks[i].append(now[row].clone())
+                                stacks[i][-1][cell[row]] = digit
+                    if stacks[i]:
+                        tried[i] += 1
+                        still.append(i)
+                unsolved = still
+        return tried / orders
+
 
 def load_bank(boards, puzzles, search, folder, salt):
     """{split: {"puzzle", "grid" (N, cells), "difficulty" (N,)}}, from the folder if it is there."""

@@ -175,6 +175,44 @@ def test_solutions_are_counted_as_a_brute_force_solver_counts_them(six, banks):
         )
 
 
+def test_guesses_are_those_of_a_solver_written_as_one_thinks(six):
+    """A recursive solver with the same lots, one board at a time."""
+
+    def try_all(board, lot, digits):
+        """(solved, how many digits were tried)"""
+        now, _ = six.boards.propagate(board[None])
+        if six.boards.solved(now)[0]:
+            return True, 0
+        if six.boards.broken(now)[0]:
+            return False, 0
+        fits = six.boards.candidates(now)[:, 0].tolist()
+        blanks = [cell for cell in range(36) if now[0, cell] == 0]
+        cell = min(blanks, key=lambda cell: fits[cell].bit_count() + lot[cell])
+        tried = 0
+        for digit in digits:
+            if fits[cell] & 1 << digit - 1:
+                now[0, cell] = digit
+                solved, more = try_all(now[0], lot, digits)
+                tried += 1 + more
+                if solved:
+                    return True, tried
+        return False, tried
+
+    grids = six.bank["train"]["grid"][:12]
+    hide = torch.rand(grids.shape, generator=torch.Generator().manual_seed(1)) > 0.25
+    boards = torch.cat((grids.masked_fill(hide, 0), six.bank["train"]["puzzle"][:8]))
+    expected = torch.zeros(len(boards))
+    for order in range(3):
+        generator = torch.Generator().manual_seed(order)
+        lot = torch.rand(36, generator=generator).tolist()
+        digits = (torch.randperm(6, generator=generator) + 1).tolist()[::-1]
+        expected += torch.tensor([float(try_all(board, lot, digits)[1]) for board in boards])
+    guesses = six.boards.guesses(boards, orders=3)
+    assert torch.allclose(guesses, expected / 3) and len(guesses.unique()) > 3
+    easy = six.boards.difficulty(boards) < SEARCH
+    assert (guesses[easy] == 0).all() and (guesses[~easy] > 0).all() and easy.any()
+
+
 # ---- splits
 
 

@@ -25,6 +25,9 @@ def test_solve_asks_every_puzzle_of_a_file_once(runs, run, capsys):
     right = task.boards.solved(answers).float().mean().item()
     assert numbers["solved by singles"]["boards"][2] == pytest.approx(right)
     assert "20 puzzles" in capsys.readouterr().out
+    (easy,) = numbers["by_guesses"]
+    assert easy["name"] == "at most 0 guesses" and easy["boards"] == pytest.approx(right)
+    assert sum(row["puzzles"] for row in numbers["by_clues"]) == 20
     assert (runs / "boards/solve.png").stat().st_size > 10_000
 
 
@@ -129,3 +132,14 @@ def test_a_board_that_is_none_is_refused_in_a_line(runs, run, capsys, board, wor
         run("solve", runs / "boards", "--board", board)
     error = capsys.readouterr().err
     assert stop.value.code == 2 and error.count("\n") == 1 and words in error
+
+
+def test_the_rows_of_a_table_have_each_puzzle_once():
+    values, right = torch.tensor([0.0, 0.5, 2, 3, 60]), torch.tensor([1.0, 0, 1, 1, 0])
+    rows = solve.by_kind(values, (0, 2, 50), "guesses", right, 1 - right)
+    assert [(row["name"], row["puzzles"], row["boards"], row["kept"]) for row in rows] == [
+        ("at most 0 guesses", 1, 1, 0),
+        ("at most 2 guesses", 2, 0.5, 0.5),
+        ("at most 50 guesses", 1, 1, 0),
+        ("more than 50 guesses", 1, 0, 1),
+    ]
