@@ -9,6 +9,7 @@ one of the two, neither, loop counts that vary instead, or post-norm.
 """
 
 from claims.experiment import Claim, run_claim
+from claims.parts import more, reaches
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
 
@@ -21,10 +22,15 @@ CLAIM = Claim(
     claim="a net with recall and the progressive loss, trained on short strings, is right on long "
     "ones, and stays so",
     theirs="prefix sums, trained on 32 bits with 30 loops: 512 bits 1.00 after 500 loops",
-    note="a transformer that sees the bit before in place of a convolution; 12 and 48 bits. The "
-    "paper's net has no norm between loops and recalls beside the state: pre-norm and concat come "
-    "nearest; post-norm is the usual one of train.py. With the progressive loss alone two of three "
-    "seeds do not learn",
+    falls="with both, strings of 8 bits are wrong after 120 loops, or right with recall "
+    "alone; long strings are wrong at every count",
+    tried="both norms; the rate of train.py",
+    note="a transformer that sees the bit before in place of a convolution; 12 and 48 bits. "
+    "The paper's net has no norm between loops and recalls beside the state: pre-norm and "
+    "concat come nearest; post-norm is the usual one of train.py. 12 of 20 loops are needed, so "
+    "a fifth of the progressive loss's draws ask for the impossible (theirs a fortieth). "
+    "Another look (8 bits, 30 loops) had 1.00 and 1.00 after 120 loops with both, 0.03 and 0.00 "
+    "with recall alone. To test it: 5 minutes a seed",
 )
 SHORT, LONG = 12, 48  # bits of a string in training and in the test
 LOOPS, MOST = 20, 120  # in training and in the test
@@ -42,7 +48,6 @@ MODELS = {
     "recall, post-norm": dict(alpha=0.0, norm="post"),
     "both, post-norm": dict(norm="post"),
 }
-BOTH = {"both", "both, post-norm"}
 
 
 def measure(lab):
@@ -59,28 +64,23 @@ def measure(lab):
 
 def judge(table):
     ours = table.tell(["model", "bits"], dict(right=2, as_trained=2, best=2))
-    short, long = (stay_right(table, bits) for bits in (SHORT, LONG))
-    verdict = "not reproduced"
-    if "both" in long and {*short, *long} <= BOTH:
-        verdict = "reproduced"
-    elif BOTH & {*long}:
-        verdict = (
-            f"depends: right to the end on {SHORT} bits with {one_of(short)}; "
-            f"on {LONG} bits with {one_of(long)}"
-        )
-        if {*long} - BOTH:
-            verdict += "; the progressive loss is not needed"
+
+    def right(name, bits, column="right"):
+        return table.values(column, model=name, bits=bits)
+
+    recall = right("recall", SHORT)
+    learned = {f"recall, {SHORT} bits": (right("recall", SHORT, "as_trained"), 0.9)}
+    both = {"both": (right("both", SHORT, "as_trained"), 0.9)}
+    neither = right("neither", LONG, "best")
+    missing = f"more loops in training than {LOOPS}, of which {SHORT} are needed"
+    to = dict(learned=learned | both, missing=missing)
+    further = right("both", LONG, "best")
+    parts = [
+        more("stays right longer", right("both", SHORT), recall, 0.2, **to),
+        reaches("right on long strings", further, 0.9, weak=neither, **to),
+    ]
     head = f"right after {MOST} loops (as trained: after {LOOPS}, best: at the best count)"
-    return f"{head}: {ours}", verdict
-
-
-def stay_right(table, bits):
-    medians = table.medians("right", over="model", bits=bits)
-    return [name for name, right in medians.items() if right >= 0.9]
-
-
-def one_of(names):
-    return " or ".join(names).replace(", ", " + ") or "nothing"
+    return f"{head}: {ours}", parts
 
 
 def draw(table):

@@ -9,6 +9,7 @@ best if the model walked one hop in each loop.
 """
 
 from claims.experiment import Claim, run_claim
+from claims.parts import as_good, more
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
 
@@ -20,8 +21,12 @@ CLAIM = Claim(
     claim="any loop is a usable exit; trained for the last loop alone, the others are not",
     theirs='ImageNet, video: one model for every budget; without it quality "degrades sharply" at '
     "other loop counts",
-    note="hops through learnt facts instead of images; beside it two ways to train all exits from "
-    "the truth alone",
+    falls="the exits of the plain loop are worse than a walk of one hop a loop (that they "
+    "are not refutes the second half), or elastic training gains less than 0.05 there",
+    tried="one setting, that of the task's recipe",
+    note="hops through learnt facts instead of images; beside it two ways to train all "
+    "exits from the truth alone. The recipe's injection, window and (when these seeds ran) "
+    "re-embedding were on, which the paper's model has not",
 )
 L, HOPS = 8, 6
 PLAIN, ELASTIC = "last loop alone", "elastic"
@@ -48,16 +53,19 @@ def measure(lab):
 def judge(table):
     ours = table.tell(["model"], dict(earlier=2, last=2, later=2))
     ours = (
-        f"mean over the earlier loops, 1 to {L - 1} (last: after {L}, later: mean over {L + 1} to "
+        f"mean over the earlier loops, 1 to {L - 1} (last, after {L}; later, mean over {L + 1} to "
         f"{2 * L}): {ours}; a walk of one hop a loop {WALK_EARLIER:.2f}"
     )
-    plain, elastic = (table.median("earlier", model=name) for name in (PLAIN, ELASTIC))
-    loses = table.median("last", model=PLAIN) - table.median("last", model=ELASTIC)
-    if elastic < plain + 0.1 or loses > 0.02:
-        return ours, "not reproduced"
-    if plain < WALK_EARLIER - 0.1:
-        return ours, "reproduced"
-    return ours, "depends: the others answer what can be walked by then, too"
+    plain, elastic = (table.values("earlier", model=name) for name in (PLAIN, ELASTIC))
+    last_plain, last = (table.values("last", model=name) for name in (PLAIN, ELASTIC))
+    learned = {PLAIN: (last_plain, 0.9)}
+    walk = [WALK_EARLIER] * len(plain)
+    parts = [
+        more("earlier exits gain", elastic, plain, 0.05, learned=learned),
+        as_good("the last loses nothing", last, last_plain, 0.02, weak=plain, learned=learned),
+        more("without it they do less than a walk", walk, plain, 0.05, learned=learned),
+    ]
+    return ours, parts
 
 
 def draw(table):

@@ -15,7 +15,7 @@ import torch
 
 from analyses.solve import filled, moved
 from claims.experiment import Claim, run_claim
-from claims.rows import in_parts
+from claims.parts import as_good, more
 from support.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt
 from support.hashing import stream
 
@@ -28,6 +28,9 @@ CLAIM = Claim(
     "to rest is taken",
     theirs="9x9: 0.86 after 16 segments of several loops, 0.93 after 64, 0.998 after 64 from 128 "
     "starts",
+    falls="384 loops of one start are as good as eight starts of 48, or a vote chooses "
+    "better than rest",
+    tried="easier boards leave no room (seed 0); one setting of the loops",
     note="6x6 boards that need search; one state and a loss at every loop, no tiny recursive "
     "model; a residual is of a step with its shake. One start of the plain loop is its embedding "
     "in the first curve, else noise it never saw",
@@ -35,7 +38,8 @@ CLAIM = Claim(
 L, DEEP, STARTS = 12, 48, (1, 2, 4, 8)  # loops in training, and of each start in the test
 MOST = STARTS[-1]
 LONG = [L, 2 * L, *(DEEP * starts for starts in STARTS)]  # loops of a single start
-HARD = 32  # rounds: the name of boards that singles do not solve (62 in test, in other digits)
+HARD = 32  # rounds: the name of boards that singles do not solve
+BOARDS = 62  # of these in test; the others are the same in other digits
 ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid", sampler="fixed")
 ALL |= dict(loops=L, loss="every", curriculum=False, n_embd=48, batch=32, lr=3e-3, steps=2000)
 MODELS = {"equilibrium": dict(model="equilibrium"), "plain loop": {}}
@@ -92,29 +96,29 @@ def measure(lab):
                 )
 
 
-def parts(table, name):
-    right = table.medians("right", over="loops", model=name)
-    stillest = table.median("right", model=name, starts=MOST, choice="stillest")
-    vote = table.median("right", model=name, starts=MOST, choice="vote")
-    one = table.median("right", model=name, starts=1, choice="vote")
-    return {
-        f"{DEEP} loops solve more than {L}": right[DEEP] > right[L] + 0.02,
-        f"{MOST} starts solve more than one": stillest > one + 0.02,
-        "more than one start with as many loops in all": stillest > right[max(LONG)] + 0.02,
-        "rest chooses no worse than a vote": stillest > vote - 0.01,
-    }
-
-
 def judge(table):
-    verdict = in_parts(parts(table, "equilibrium"), needed=2)
-    if verdict == "reproduced" and all(parts(table, "plain loop").values()):
-        verdict = "depends: it holds, and for the plain loop as well"
+    def right(name="equilibrium", **where):
+        return table.values("right", model=name, **where)
+
+    few, many, most = (right(loops=loops) for loops in (L, DEEP, max(LONG)))
+    one = right(starts=1, choice="vote")
+    stillest, vote = (right(starts=MOST, choice=choice) for choice in ("stillest", "vote"))
+    plain = right("plain loop", starts=MOST, choice="stillest")
+    learned = {name: (right(name, loops=L), 0.5) for name in MODELS}
+    to = dict(learned=learned, questions=BOARDS)
+    parts = [
+        more(f"{DEEP} loops solve more than {L}", many, few, **to),
+        more(f"{MOST} starts solve more than one", stillest, one, **to),
+        more("more than one start with as many loops in all", stillest, most, **to),
+        as_good("rest chooses no worse than a vote", stillest, vote, 0.02, weak=few, **to),
+        more(f"better than the plain loop with {MOST} starts", stillest, plain, **to),
+    ]
     longer = table.tell(["model", "loops"], dict(right=2), loops=(L, DEEP, max(LONG)))
     choice = ("vote", "stillest")
     wider = table.tell(
         ["model", "starts", "choice"], dict(right=2), starts=(1, MOST), choice=choice
     )
-    return f"{longer}; {wider}", verdict
+    return f"{longer}; {wider}", parts
 
 
 def draw(table):

@@ -7,8 +7,8 @@ How a claim of this folder is measured, seed by seed, judged, drawn and written 
 The file of a claim has a CLAIM and three functions:
 
     measure(lab)     train what the claim needs with one seed (lab.train), and yield rows (rows.py)
-    judge(table)     of the rows of all seeds: our result in words, and a verdict that begins with
-                     one of VERDICTS. The rule is fixed here, in code, before the seeds are run.
+    judge(table)     of the rows of all seeds: our result in words, and the parts of the claim, each
+                     judged by the rules of parts.py. Bars stand here before the seeds are run.
     draw(table)      of the same, a figure; its title is the claim
 
 What was trained is kept: a second call goes on where the first one stopped. README.md is made from
@@ -26,12 +26,12 @@ import torch
 
 import train
 from analyze import accuracy_by_loop
+from claims.parts import kind_of, verdict_of
 from claims.rows import Table
-from support.figures import seeds_text, write
+from support.figures import in_style, seeds_text, write
 from support.folder import other_flag
 from support.processes import fail, run_main
 
-VERDICTS = ("reproduced", "not reproduced", "depends")
 TINY = dict(steps=3, batch=8, eval_every=3, eval_size=4)
 
 
@@ -45,6 +45,8 @@ class Claim:
     changes: str  # what is different from the loop of looped.py, in a line
     claim: str
     theirs: str  # the paper's number
+    falls: str = ""  # what would have made it fall
+    tried: str = ""  # settings of the models and controls, on a seed that is not reported
     note: str = ""  # where this miniature is not the paper
 
 
@@ -144,15 +146,16 @@ def table_of(by_seed):
     return Table([found["rows"] for found in by_seed])
 
 
+@in_style()
 def finish(claim, seeds, by_seed, judge, draw):
     """Judge, draw, write and say."""
     table = table_of(by_seed)
-    ours, verdict = judge(table)
-    assert verdict.startswith(VERDICTS), verdict
-    numbers = asdict(claim) | dict(ours=ours, verdict=verdict, seeds=seeds, by_seed=by_seed)
+    ours, parts = judge(table)
+    verdict = verdict_of(parts)
+    found = dict(ours=ours, verdict=verdict, parts=[asdict(part) for part in parts])
+    numbers = asdict(claim) | found | dict(seeds=seeds, by_seed=by_seed)
     figure = draw(table)
-    short = next(each for each in VERDICTS if verdict.startswith(each))
-    title = f"Claim: {claim.claim}. {short.capitalize()} ({seeds_text(seeds)})"
+    title = f"Claim: {claim.claim}. {kind_of(verdict).capitalize()} ({seeds_text(seeds)})"
     figure.suptitle(textwrap.fill(title, 95), size=11)
     write(Path("runs", claim.name), claim.name, figure, numbers)
     print(claim.title)

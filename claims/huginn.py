@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from analyses.exits import kl
 from claims.experiment import Claim, run_claim
-from claims.rows import in_parts
+from claims.parts import as_good, more, reaches
 from support.figures import WIDTH, plt
 from support.hashing import stream
 
@@ -29,11 +29,17 @@ CLAIM = Claim(
     arxiv="2502.05171",
     changes="a start from noise, log-normal Poisson counts, gradient through the last loops "
     "(`--preset huginn`)",
-    claim="more loops at test help up to a plateau that depends on the question, an exit by KL "
-    "finds it, and any start leads to the same end",
+    claim="more loops at test help up to a plateau that comes later for harder questions, an "
+    "exit by KL finds it, and any start leads to the same end",
     theirs="ARC-C 0.28, 0.35, 0.38, 0.38 at 4, 8, 16, 32 loops; easy tasks end at 8 loops, hard "
     "ones at 32 and more",
-    note="multi-hop instead of language; positions and curriculum are those of the task",
+    falls="the exit loses more than 0.05 at 12 hops, comes no later than at 1, or loses as "
+    "much as that of a loop with a fixed count",
+    tried="one setting",
+    note="multi-hop instead of language; positions and curriculum are those of the task. "
+    "Judged at 12 hops, twice those of training: up to 6 both models are right at once. The "
+    "control shares norm and injection; it differs in its start, its counts and its gradient. "
+    "It, too, ends alike from any noise, so that this part says nothing of training with noise",
 )
 LOOPS = 48
 TRAINED, HARD = (1, 2, 4, 6), 12  # hops
@@ -88,30 +94,28 @@ def plateau(curve):
     return int(below[-1]) + 2 if len(below) else 1
 
 
-def parts(table, name):
-    loops = [plateau(table.median("by_loop", model=name, hops=hops)) for hops in TRAINED]
-    few, many = (table.median("loops_at_exit", model=name, hops=hops) for hops in (1, 6))
-    lost = table.median("at_last", model=name, hops=6)
-    lost -= table.median("right_at_exit", model=name, hops=6)
-    same = table.median("same_end", model=name)
-    right = table.median("right_from_noise", model=name)
-    later = loops == sorted(loops) and loops[-1] > loops[0]
-    return {
-        "a plateau, later for more hops": solves(table, name) and later,
-        "the exit finds it": few < many < LOOPS / 2 and lost < 0.02,
-        "any start leads there": same > 0.95 and right > 0.9,
-    }
-
-
-def solves(table, name):
-    """Is every trained depth solved after the last loop?"""
-    return all(table.median("at_last", model=name, hops=hops) > 0.9 for hops in TRAINED)
-
-
 def judge(table):
-    verdict = in_parts(parts(table, "huginn")) if solves(table, "huginn") else "not reproduced"
-    if verdict == "reproduced" and all(parts(table, "control").values()):
-        verdict = "depends: it holds, and for the plain loop as well"
+    def values(column, name="huginn", hops=HARD):
+        return np.array(table.values(column, model=name, hops=hops))
+
+    learned = {f"{name}, {HARD} hops,": (values("at_last", name), 0.9) for name in MODELS}
+    curves, easy = values("by_loop"), values("by_loop", hops=TRAINED[0])
+    first, last = ([plateau(curve) for curve in each] for each in (easy, curves))
+    shorter = [curve[loop - 1] for curve, loop in zip(curves, first)]
+    at_exit, at_last = values("right_at_exit"), values("at_last")
+    lost, lost_by_control = (
+        values("at_last", name) - values("right_at_exit", name) for name in MODELS
+    )
+    late, soon = values("loops_at_exit"), values("loops_at_exit", hops=TRAINED[0])
+    same, same_of_control = (table.values("same_end", model=name) for name in MODELS)
+    to = dict(learned=learned, questions=0)
+    parts = [
+        more(f"a later plateau for {HARD} hops than for 1", last, first, **to),
+        more("a later exit", late, soon, **to),
+        as_good("the exit loses nothing", at_exit, at_last, 0.05, weak=shorter, learned=learned),
+        more("that of the plain loop loses more", lost_by_control, lost, **to),
+        reaches("any start leads to the same end", same, 0.95, weak=same_of_control, **to),
+    ]
     exits = table.tell(["model", "hops"], dict(at_last=2, right_at_exit=2, loops_at_exit=0))
     said = [f"right after {LOOPS} loops (exit by KL): {exits}"]
     for name in MODELS:
@@ -119,7 +123,7 @@ def judge(table):
         at = ", ".join(str(each) for each in loops)
         said.append(f"{name}: plateaus of 1, 2, 4, 6 hops at {at} loops")
     starts = table.tell(["model"], dict(same_end=2, right_from_noise=2))
-    return "; ".join([*said, f"same end from noise (cosine): {starts}"]), verdict
+    return "; ".join([*said, f"same end from noise (cosine): {starts}"]), parts
 
 
 def draw(table):

@@ -11,7 +11,8 @@ cost in training?
 import numpy as np
 
 from claims.experiment import Claim, run_claim
-from claims.rows import COLORS, in_parts
+from claims.parts import as_good, more
+from claims.rows import COLORS
 from papers.looped_diffusion import denoise
 from support.figures import WIDTH, plt
 
@@ -24,7 +25,13 @@ CLAIM = Claim(
     "training cost",
     theirs="the same likelihood with 3.3 times fewer training FLOPs, GSM8K + 8.5 points; most with "
     "few denoising steps",
-    note="boards of 6x6 instead of text, one layer; the loss does not weight the shares of blanks",
+    falls="one loop in six denoising steps is within 0.05, or a stack in one step is 0.03 better",
+    tried="one setting of each in these seeds; another look (seeds 20, 21, 30, 31) gave the "
+    "stack 0.60 with pre-norm instead of 0.37, and one loop 0.52 with a rate of 0.001 instead "
+    "of 0.20",
+    note="boards of 6x6 instead of text, one layer; the loss does not weight the shares of "
+    "blanks. To test it: the stack with pre-norm, one loop with a rate of 0.001, 6 minutes a "
+    "seed",
 )
 MOST = 6  # loops in training, and layers of the stack
 LOOPS, STEPS = (1, 2, 3, 6, 12), (1, 2, 3, 6)
@@ -60,11 +67,6 @@ def measure(lab):
             yield dict(model=BEST, steps=steps, loops=loops, right=right[best])
 
 
-def best_without(table):
-    """The control's best seed: with one loop two of three do not learn."""
-    return max(table.values("right", model="1 loop", steps=MOST))
-
-
 def judge(table):
     told = [("looped", steps, MOST // steps) for steps in STEPS]
     told += [("looped", 1, 2 * MOST), ("1 loop", MOST, 1), ("stack", 1, MOST)]
@@ -73,14 +75,19 @@ def judge(table):
     for name, steps, loops in told:
         right = table.said("right", model=name, steps=steps, loops=loops)
         ours.append(f"{name}, {steps} x {loops} {right}")
-    best = table.median("right", model=BEST)
-    stack = table.median("right", model="stack", steps=1)
-    shown = {
-        "better than without loops": best > best_without(table) + 0.05,
-        "as good as the stack": best > stack - 0.03,
-    }
+    best = table.values("right", model=BEST)
+    once, stack, all_steps = (
+        table.values("right", model=name, steps=steps)
+        for name, steps in (("1 loop", MOST), ("stack", 1), ("stack", MOST))
+    )
+    learned = {"the stack, in as many steps as it has layers,": (all_steps, 0.9)}
+    fair = dict(learned=learned, missing="a stack with pre-norm")
+    parts = [
+        more("better than without loops", best, once, 0.05, learned={"1 loop": (once, 0.4)}),
+        as_good("as good as the stack", best, stack, 0.03, weak=once, **fair),
+    ]
     head = "boards right after denoising steps x loops"
-    return f"{head}: {'; '.join(ours)}", in_parts(shown, needed=1)
+    return f"{head}: {'; '.join(ours)}", parts
 
 
 def draw(table):

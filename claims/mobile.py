@@ -13,7 +13,8 @@ import time
 import torch
 
 from claims.experiment import Claim, run_claim
-from claims.rows import COLORS, in_parts
+from claims.parts import more
+from claims.rows import COLORS
 from papers.mobile import MobileConfig, MobileGPT
 from support.figures import WIDTH, plt
 
@@ -22,20 +23,22 @@ CLAIM = Claim(
     title="MobileLLM (Liu et al. 2024)",
     arxiv="2402.14905",
     changes="each layer of the core runs several times in a row: A A B B instead of A B A B",
-    claim="running each layer twice in a row is better than once, and costs little time where "
-    "weights are out of cache",
+    claim="running each layer twice in a row is better than once, and costs little time "
+    "where weights are out of cache",
     theirs="+0.7 and +0.8 points over each layer once (125M, 350M); the order A A B B is chosen "
     "for the cache",
-    note="2 layers, each 4 times; without injection, which A B A B would get more often. 4 hops in "
-    "the text stay at chance in 1,000 steps, whatever the order (seed 20)",
+    falls="A A B B is no better than A B, or no faster than A B A B with 50 MB of weights",
+    tried="one setting; 4 hops in the text stay at chance in 1,000 steps (seed 20)",
+    note="2 layers, each 4 times; without injection, which A B A B would get more often. A "
+    "B A B is as good or better here, as in the paper, which gives it up for the cache",
 )
-ONCE, LOOP, ROWS = "AB", "ABABABAB", "AABBAABB"
+ONCE, LOOP, ROWS, STACK = "AB", "ABABABAB", "AABBAABB", "8 layers"
 ORDERS = {
     ONCE: dict(n_core=2, loops=1, repeats=1),
     LOOP: dict(n_core=2, loops=4, repeats=1),
     ROWS: dict(n_core=2, loops=2, repeats=2),
     "AAAABBBB": dict(n_core=2, loops=1, repeats=4),
-    "8 layers": dict(n_core=1, loops=8, tied=False),
+    STACK: dict(n_core=1, loops=8, tied=False),
 }
 QUESTIONS = {
     "hops by heart": dict(task="multihop", steps=1500, curriculum=False),
@@ -81,20 +84,18 @@ def time_of_orders(width, turns):
 
 
 def judge(table):
-    largest = table.column("width")[-1]
-    shown = {"A A B B saves time": table.median("time", width=largest) > 1.05}
-    better = []
+    widest = table.values("time", width=table.column("width")[-1])
+    nothing = [1.0] * len(widest)
+    parts = [more("the order saves time", widest, nothing, 0.05, learned={}, questions=0)]
     for question in QUESTIONS:
-        right = table.medians("right", over="order", question=question)
-        better.append(right[ROWS] > right[ONCE] + 0.01)
-        shown[f"{question}: better than once"] = better[-1]
-        shown[f"{question}: as good as A B A B"] = right[ROWS] > right[LOOP] - 0.01
-    verdict = in_parts(shown)
-    if not any(better):
-        verdict = "not reproduced: A A B B does no more than A B"
+        once, rows, stack = (
+            table.values("right", question=question, order=order) for order in (ONCE, ROWS, STACK)
+        )
+        learned = {f"{STACK}, {question},": (stack, 0.8)}
+        parts.append(more(f"{question}, better than once", rows, once, learned=learned))
     right = table.tell(["question", "order"], dict(right=2))
     times = table.tell(["width"], dict(time=2, megabytes=1))
-    return f"{right}; time of ABCD x 4 over AAAABBBBCCCCDDDD: {times}", verdict
+    return f"{right}; time of ABCD x 4 over AAAABBBBCCCCDDDD: {times}", parts
 
 
 def draw(table):

@@ -14,6 +14,7 @@ import math
 import torch
 
 from claims.experiment import Claim, run_claim
+from claims.parts import reaches
 from claims.rows import COLORS
 from claims.subleq import PROGRAMS, assemble, interpret
 from papers.programmable_computer import Computer, ComputerConfig
@@ -27,6 +28,8 @@ CLAIM = Claim(
     "bits",
     claim="a few fixed layers, looped, run any program that fits the memory",
     theirs="a small instruction set in 13 layers, by construction",
+    falls="one of the three programs or one random program differs from the interpreter by a bit",
+    tried="nothing is trained; sharper and softer attention, fewer digits",
     note="3 layers for one instruction; program and data in one memory; words of 8 bits (of 12, "
     "float32 keeps three quarters of the programs exact for 100 steps). Controls: a softer "
     "attention, fewer digits, words never mended",
@@ -98,14 +101,18 @@ def measure(lab):
 
 
 def judge(table):
-    ran = all(all(table.values("right", program=name)) for name in PROGRAMS)
-    always = min(table.values("exact", machine=MENDED)) == 1
-    breaks = max(table.values("exact", sharpness=SHARPNESS[0])) < 0.5  # a wrong machine fails
+    ran = [all(right) for right in zip(*(table.values("right", program=name) for name in PROGRAMS))]
+    always = table.values("exact", machine=MENDED)
+    soft = table.values("exact", sharpness=SHARPNESS[0])  # a wrong machine fails
+    to = dict(weak=soft, learned={}, questions=0)
+    parts = [
+        reaches("three programs run", ran, 0.99, **to),
+        reaches("random programs are exact", always, 0.99, **to),
+    ]
     loops = table.tell(["program"], dict(loops=0))
     exact = table.tell(["steps"], dict(exact=3, states=0), machine=MENDED)
-    ours = f"loops of programs, {'all' if ran else 'NOT ALL'} of them right: {loops}; "
-    verdict = "reproduced" if ran and always and breaks else "not reproduced"
-    return f"{ours}share of random programs that are exact for {exact}", verdict
+    ours = f"loops of programs: {loops}; share of random programs that are exact for {exact}"
+    return f"{ours}; with a soft attention {table.said('exact', sharpness=SHARPNESS[0])}", parts
 
 
 def draw(table):

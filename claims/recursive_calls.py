@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from claims.experiment import Claim, run_claim
+from claims.parts import more, reaches
 from support.figures import BLUE, GREY, ORANGE, WIDTH, plt
 
 PART = 6  # hops in a call: the most in training
@@ -28,10 +29,15 @@ CLAIM = Claim(
     changes="nothing: a program calls the model on parts of the question",
     claim="calls on parts answer questions that are too long for one call, at a similar cost",
     theirs="inputs a hundred times longer than the context, at comparable cost or less",
-    note=f"multi-hop, trained to {PART} hops, in calls of {PART}; the program is given, theirs the "
-    "model writes. To see errors add up, calls are asked in a hurry, too: in too few loops",
+    falls="eight calls in a row are right less often than 0.9 where one call fails, or cost "
+    "more than one long call. A call is right nearly always here, so this is a demonstration",
+    tried="one setting, that of the task's recipe",
+    note=f"multi-hop, trained to {PART} hops, in calls of {PART}. The program is given, theirs "
+    "the model writes. To see errors add up, calls are asked in a hurry, too: in too few loops. "
+    "The recipe had re-embedding when these seeds ran",
 )
 MODELS = {"sees 3 tokens": {}, "sees all": dict(position="relative")}
+WAYS = ("calls", "loops")
 RIGHT = 0.9  # from here on a way counts as one that answers
 
 
@@ -62,18 +68,21 @@ def measure(lab):
 
 
 def judge(table):
-    compared, answered = [], []
+    parts = []
     for name in MODELS:
         far = dict(model=name, hops=HOPS[-1])
-        if table.median("right", **far, way="loops") >= RIGHT:  # one call is enough: what it costs
-            calls, loops = (table.median("cost", **far, way=way) for way in ("calls", "loops"))
-            compared.append(calls / loops)
-        else:  # too long for one call
-            answered.append(table.median("right", **far, way="calls") >= RIGHT)
-    shown = answered and all(answered) and all(cost < 1.25 for cost in compared)
+        calls, loops = (table.values("right", **far, way=way) for way in ("calls", "loops"))
+        short = table.values("right", model=name, hops=PART, way="loops")
+        learned = {f"{name}, {PART} hops,": (short, 0.9)}
+        if np.mean(loops) < RIGHT:  # too long for one call
+            answered = f"{name}, calls answer"
+            parts.append(reaches(answered, calls, RIGHT, weak=loops, learned=learned))
+        else:  # one call is enough: what it costs
+            cost, of_one = (np.array(table.values("cost", **far, way=way)) for way in WAYS)
+            cheap = f"{name}, calls cost less"
+            parts.append(more(cheap, of_one, cost, learned=learned, questions=0))
 
-    ways = ("calls", "loops")
-    ours = table.tell(["model", "way"], dict(right=2, cost=0), hops=HOPS[-1], way=ways)
+    ours = table.tell(["model", "way"], dict(right=2, cost=0), hops=HOPS[-1], way=WAYS)
     hurried = [f"{HOPS[-1]} hops, cost in tokens x loops: {ours}"]
     for name in MODELS:
         where = dict(model=name, way="hurried calls")
@@ -83,7 +92,7 @@ def judge(table):
             f"{name}: in too few loops a call is right {once}, four in a row {four} "
             f"(p^4 is {expected:.2f})"
         )
-    return "; ".join(hurried), "reproduced" if shown else "not reproduced"
+    return "; ".join(hurried), parts
 
 
 def draw(table):

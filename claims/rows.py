@@ -27,6 +27,10 @@ class Table:
         """`by_seed` has a list of rows for each seed."""
         self.by_seed = by_seed
 
+    def each_seed(self):
+        """A table of each seed alone."""
+        return [Table([rows]) for rows in self.by_seed]
+
     # ---- numbers
 
     def column(self, name, beside=(), **where):
@@ -155,17 +159,3 @@ def one_beside_others(numbers):
         return first
     words = ", ".join(f"{column.replace('_', ' ')} {number}" for column, number in others)
     return f"{first} ({words})"
-
-
-def in_parts(shown, needed=None):
-    """
-    The verdict on a claim in parts, {part: is it shown (None: that was not tested)}. It is
-    "reproduced" if all parts are shown, "not reproduced" if none of the first `needed` parts is
-    (None: none of all), and otherwise "depends (this: yes, that: no)".
-    """
-    holds = list(shown.values())
-    if all(holds):
-        return "reproduced"
-    answers = {True: "yes", False: "no", None: "not tested"}
-    parts = ", ".join(f"{part}: {answers[is_shown]}" for part, is_shown in shown.items())
-    return f"{'depends' if any(holds[:needed]) else 'not reproduced'} ({parts})"

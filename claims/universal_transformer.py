@@ -2,15 +2,16 @@
 Universal Transformers (Dehghani et al. 2019, arXiv 1807.03819), with the start of Sapunov 2026
 (arXiv 2604.21999)
 
-The model is papers/universal_transformer.py. Does halting learn difficulty, does that depend on
-where its bias starts, and how far does an averaged answer go on questions harder than in training?
-The control neither averages nor halts: it reads the last state.
+The model is papers/universal_transformer.py. Does halting learn difficulty, and does that depend on
+where its bias starts? Beside them, for questions harder than in training, stands a model that
+neither averages nor halts: it reads the last state.
 
     python -m claims.universal_transformer          5 minutes a seed on one core
 """
 
 from claims.experiment import Claim, run_claim
-from claims.rows import COLORS, in_parts
+from claims.parts import more
+from claims.rows import COLORS
 from support.figures import WIDTH, plt
 from tasks import IGNORE
 
@@ -20,13 +21,18 @@ CLAIM = Claim(
     arxiv="1807.03819",
     changes="sines of position and loop are added to the state; each position halts on its own and "
     "averages its states",
-    claim="halting learns difficulty if its bias starts at -3, not 0; ACT extrapolates less than "
-    "the last state",
-    theirs="Sudoku (Sapunov 2026, with memory tokens): bias -3 0.57, bias 0 or more sticks at few "
-    "loops",
-    note="hops through learnt facts. The first claim is of Sapunov, the second ours; its control "
-    "neither averages nor halts, and the curves at 8 hops follow the loop of halting: it may be "
-    "halting, not the average",
+    claim="positions of harder questions take more loops; a halting bias of 0 sticks at few "
+    "loops, and one of -3 does not",
+    theirs="bAbI: 2.3, 3.1, 3.8 loops for 1, 2, 3 supporting facts; Sudoku (Sapunov 2026, "
+    "with memory tokens): bias -3 0.57, bias 0 or more sticks",
+    falls="4 hops take less than one loop more than 1, or bias 0 is as right as bias -3 "
+    "where there is room for a difference",
+    tried="one setting, that of the task's recipe",
+    note="hops through learnt facts. The second claim is Sapunov's; with 4 loops needed "
+    "both biases are at 1.00, so it cannot show. A finding of ours, which no paper claims: at 6 "
+    "hops the last state, without halting or averaging, goes further; which of the two it is "
+    "was not asked. The recipe's injection, window and (when these seeds ran) re-embedding were "
+    "on, which the paper's model has not",
 )
 ACT, LAST = "ACT", "last state"
 MODELS = {
@@ -54,24 +60,20 @@ def measure(lab):
 
 
 def judge(table):
-    def right(model, hops=TRAINED):
-        return table.median("right", model=model, hops=hops)
+    def values(column, model, hops=TRAINED):
+        return table.values(column, model=model, hops=hops)
 
-    def halts(model, hops=TRAINED):
-        return table.median("halts", model=model, hops=hops)
-
-    halts_early = halts("ACT, bias 0") <= halts(ACT) - 1
-    gains = [right(LAST, 6) - right(ACT, 6)]
-    gains += [right("last state, no signals", 6) - right("ACT, no signals", 6)]
-    shown = {
-        "halting learns difficulty": halts(ACT) >= halts(ACT, 1) + 1 and right(ACT) >= 0.9,
-        "bias 0 sticks": halts_early and right("ACT, bias 0") <= right(ACT) - 0.05,
-        "ACT extrapolates less than the last state": min(gains) >= 0.1,
-    }
+    learned = {f"{ACT}, {TRAINED} hops,": (values("right", ACT), 0.9)}
+    zero = "ACT, bias 0"
+    late, soon = (values("halts", ACT, hops) for hops in (TRAINED, 1))
+    parts = [
+        more("the hard get more loops", late, soon, 1, learned=learned, questions=0),
+        more("bias 0 sticks", values("right", ACT), values("right", zero), 0.05, learned=learned),
+    ]
     accuracy = table.tell(["model", "hops"], dict(right=2), hops=(TRAINED, 6))
     loops = table.tell(["model", "hops"], dict(halts=1), hops=(1, TRAINED), model=HALTING)
     ours = f"right at the best loop count, {accuracy}; loops until it halts, {loops}"
-    return ours, in_parts(shown)
+    return ours, parts
 
 
 def draw(table):

@@ -23,6 +23,7 @@ import numpy as np
 RESULTS = Path(__file__).parent
 ROOT = RESULTS.parent
 FILES = (ROOT / "README.md", ROOT / "RESULTS.md")
+VERDICTS = ("reproduced", "reproduced in part", "depends", "not reproduced", "not tested")
 TABLE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -327,10 +328,8 @@ def papers():
     """How many of the claims of the papers got each verdict."""
     paths = (RESULTS / "papers").glob("*/*.json")
     verdicts = [json.loads(path.read_text(encoding="utf-8"))["verdict"] for path in paths]
-    texts = dict(all=len(verdicts))
-    for kind in ("reproduced", "depends", "not reproduced"):
-        texts[kind] = sum(verdict.startswith(kind) for verdict in verdicts)
-    return texts
+    kinds = [verdict.split(" (")[0] for verdict in verdicts]
+    return dict(all=len(kinds)) | {kind: kinds.count(kind) for kind in VERDICTS}
 
 
 SUMMARIES = {

@@ -2,13 +2,14 @@
 
 import importlib
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from helpers import ROOT
 
-from claims import experiment, table
+from claims import experiment, parts, table
 from train import load_model
 
 NAMES = table.names_of_claims()
@@ -72,6 +73,17 @@ def test_the_pages_are_those_of_the_numbers_and_the_files():
     assert (ROOT / "papers/README.md").read_text() == table.papers_page()
 
 
+def test_the_first_page_says_what_the_sections_say():
+    """Each number in front of (names) stands in one of the sections of these names."""
+    front, *rest = table.claims_page().split("\n## ")[1].split("**What did not show**")
+    sections = {part.split("\n")[0]: part for part in table.claims_page().split("\n## ")}
+    said = re.findall(r"([^()]+)\(([a-z_,\s]+)\)", front)
+    assert len(said) > 10 and rest
+    for text, names in said:
+        shown = "".join(sections[name] for name in names.replace("\n", " ").split(", "))
+        assert {*re.findall(r"\d+\.\d+", text)} <= {*re.findall(r"\d+\.\d+", shown)}, text
+
+
 def test_every_claim_was_run():
     assert [path.stem for path in COMMITTED] == NAMES
 
@@ -79,10 +91,68 @@ def test_every_claim_was_run():
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_the_verdict_is_that_of_the_numbers(path):
     module, numbers = claim(path.stem), json.loads(path.read_text())
-    ours, verdict = module.judge(experiment.table_of(numbers["by_seed"]))
-    assert [numbers["ours"], numbers["verdict"]] == [ours, verdict]
-    assert asdict(module.CLAIM).items() <= numbers.items()
+    ours, found = module.judge(experiment.table_of(numbers["by_seed"]))
+    assert [numbers["ours"], numbers["verdict"]] == [ours, parts.verdict_of(found)]
+    for part, kept in zip(found, numbers["parts"], strict=True):
+        assert (part.name, part.answer) == (kept["name"], kept["answer"])
+        assert (part.margin, part.error) == pytest.approx((kept["margin"], kept["error"]))
+    assert asdict(module.CLAIM).items() <= numbers.items() and numbers["falls"] and numbers["tried"]
     assert len(numbers["by_seed"]) == len(numbers["seeds"]) >= 3
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_each_part_is_answered_by_the_rules(path):
+    for part in json.loads(path.read_text())["parts"]:
+        margin, error, answer = part["margin"], part["error"], part["answer"]
+        if answer == parts.YES:
+            assert margin > error
+        elif answer == parts.NO:
+            assert margin < -error
+        elif answer == parts.SAME:
+            assert abs(margin) <= error
+        else:
+            assert answer.startswith(f"{parts.UNTESTED}: ") and len(answer) > 14
+
+
+ACCURACIES = {"right", "at_last", "right_at_exit", "as_trained", "earlier", "last", "later"}
+ACCURACIES |= {"right_from_noise", "right_of_kept"}
+OTHERWISE = {"capo", "in_context_regression", "parcae", "programmable_computer"}  # is measured
+
+
+def judged_if(path, accuracy):
+    """The parts, and what they would be if every model were right so often: (before, after)."""
+    numbers = json.loads(path.read_text())
+
+    def instead(name, value):
+        is_one = (
+            name in ACCURACIES or name in ("by_loop", "best") and path.stem != "layer_duplication"
+        )
+        if not is_one:
+            return value
+        return [accuracy] * len(value) if isinstance(value, list) else accuracy
+
+    for found in numbers["by_seed"]:
+        found["rows"] = [{k: instead(k, v) for k, v in row.items()} for row in found["rows"]]
+    _, after = claim(path.stem).judge(experiment.table_of(numbers["by_seed"]))
+    return numbers["parts"], after
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_where_nothing_has_learned_nothing_is_judged(path):
+    if path.stem in OTHERWISE:
+        return
+    answers = [part.answer for part in judged_if(path, 0.0)[1] if "saves time" not in part.name]
+    assert all(answer.startswith(parts.UNTESTED) for answer in answers)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_where_all_is_right_nothing_is_better(path):
+    if path.stem in OTHERWISE | {"ouro", "recursive_calls"}:  # then costs decide, as they should
+        return
+    before, after = judged_if(path, 1.0)
+    others = [part["margin"] for part in before]  # are not of accuracies: they stay
+    for part in after:
+        assert part.answer not in (parts.YES, parts.NO) or part.margin in others
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)

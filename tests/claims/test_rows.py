@@ -2,7 +2,7 @@
 
 import pytest
 
-from claims.rows import Table, in_parts, in_words, said
+from claims.rows import Table, in_words, said
 
 SEEDS = [
     [
@@ -27,6 +27,11 @@ def test_a_number_is_found_by_what_its_row_says():
     for where in (dict(model="ACT"), dict(model="ACT", hops=3), dict(form="ACT")):
         with pytest.raises(KeyError, match="rows have a column 'right'"):
             table.values("right", **where)
+
+
+def test_each_seed_has_a_table():
+    found = [each.values("right", model="ACT", hops=4) for each in Table(SEEDS).each_seed()]
+    assert found == [[0.75], [0.25], [0.5]]
 
 
 def test_a_column_has_its_values_once_and_in_order():
@@ -56,7 +61,7 @@ def test_words():
 def test_pictures_show_the_medians_and_the_seeds():
     from support.figures import plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3)
+    _, (left, middle, right) = plt.subplots(1, 3)
     table = Table(SEEDS)
     table.plot(left, "hops", "right", label="ACT", model="ACT")
     line, *points = left.lines
@@ -69,15 +74,3 @@ def test_pictures_show_the_medians_and_the_seeds():
     table.bars(right, "right", group="model", kind="hops", hops=4)
     assert [bar.get_height() for bar in right.patches] == [0.5, 0.5]
     assert [label.get_text() for label in right.get_xticklabels()] == ["ACT", "last state"]
-    plt.close(figure)
-
-
-def test_a_verdict_in_parts():
-    assert in_parts({"this": True, "that": True}) == "reproduced"
-    assert in_parts({"this": False, "that": False}) == "not reproduced (this: no, that: no)"
-    assert in_parts({"this": False, "that": True}) == "depends (this: no, that: yes)"
-    assert in_parts({"this": False, "that": True}, needed=1) == (
-        "not reproduced (this: no, that: yes)"
-    )
-    assert in_parts({"this": True, "that": None}) == "depends (this: yes, that: not tested)"
-    assert in_parts({"this": True, "that": False}, needed=1) == "depends (this: yes, that: no)"
