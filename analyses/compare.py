@@ -2,8 +2,9 @@
 The depth.json of several runs in one picture, a row for each run
 
 Which of them still answers at several times the trained difficulty? Each folder has been measured
-by `depth` (over its seeds), and all share the task and its difficulties. The picture is a dot plot:
-a row for each folder, in groups that the command line names.
+by `depth` (over its seeds), and all share the task and the hardest difficulty in training. They are
+compared at the difficulties that all of them were asked. The picture is a dot plot: a row for each
+folder, in groups that the command line names.
 
     python analyze.py compare runs/recipe runs/rotary runs/alibi --group positions=rotary,alibi
 
@@ -21,8 +22,8 @@ from support.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, write
 from support.processes import fail
 
 MANY = True
-SHARED = ("task", "difficulty", "trained_difficulty", "examples")
-KEYS = ("unit", "seeds", "by_run")
+SHARED = ("task", "trained_difficulty")
+KEYS = ("unit", "difficulty", "examples", "seeds", "by_run")
 COLORS = ("black", BLUE, ORANGE, GREEN, GREY)  # of the groups; the last one for all further ones
 
 
@@ -61,7 +62,7 @@ def read_depths(folders):
             fail(f"{folder}/depth.json is not one of this program, or damaged")
         first = next(iter(found))
         if any(found[name].get(key) != found[first].get(key) for key in SHARED):
-            fail(f"{name} and {first} differ in task or difficulties")
+            fail(f"{name} and {first} differ in the task or in its hardest difficulty in training")
     return found
 
 
@@ -72,10 +73,15 @@ def gather(found):
     """
     first = next(iter(found.values()))
     numbers = {key: first[key] for key in (*SHARED, "unit")}
-    seeds = {name: depth["seeds"] for name, depth in found.items()}
-    numbers.update(seeds=seeds, median={}, lowest={}, highest={})
+    for key in ("seeds", "examples"):
+        numbers[key] = {name: depth[key] for name, depth in found.items()}
+    asked_of_all = set.intersection(*(set(depth["difficulty"]) for depth in found.values()))
+    if not asked_of_all:
+        fail("these folders have no difficulty in common")
+    numbers.update(difficulty=sorted(asked_of_all), median={}, lowest={}, highest={})
     for name, depth in found.items():
-        rows = np.array([run["accuracy_at_best_loops"] for run in depth["by_run"]])
+        at = [depth["difficulty"].index(difficulty) for difficulty in numbers["difficulty"]]
+        rows = np.array([run["accuracy_at_best_loops"] for run in depth["by_run"]])[:, at]
         numbers["median"][name] = np.median(rows, axis=0).round(4).tolist()
         numbers["lowest"][name] = rows.min(axis=0).round(4).tolist()
         numbers["highest"][name] = rows.max(axis=0).round(4).tolist()

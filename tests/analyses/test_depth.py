@@ -206,6 +206,17 @@ def test_compare_takes_the_median_and_the_range_of_the_seeds():
     assert compare.difficulties_at(numbers, []) == [2]
 
 
+def test_compare_shows_the_difficulties_that_all_were_asked(capsys):
+    fewer = found_by_depth() | dict(difficulty=[2], examples=9)
+    fewer["by_run"] = [dict(accuracy_at_best_loops=[0.7])]
+    numbers = compare.gather(dict(a=found_by_depth(), b=fewer))
+    assert numbers["difficulty"] == [2] and numbers["median"] == dict(a=[0.5], b=[0.7])
+    assert numbers["examples"] == dict(a=5, b=9)
+    with pytest.raises(SystemExit):
+        compare.gather(dict(a=found_by_depth(), b=fewer | dict(difficulty=[3])))
+    assert "no difficulty in common" in capsys.readouterr().err
+
+
 def test_the_title_of_compare_says_who_solves_it():
     numbers = dict(
         difficulty=[1, 2],
@@ -228,7 +239,7 @@ def test_the_title_of_compare_says_who_solves_it():
     [
         (["a", "empty"], "empty has no depth.json"),
         (["a", "a"], "two of these folders are called a"),
-        (["a", "harder"], "differ in task or difficulties"),
+        (["a", "harder"], "differ in the task"),
         (["a", "b", "--group", "seeds"], "TITLE=NAME"),
         (["a", "b", "--group", "seeds=third"], "third, which is not one of the folders"),
         (["a", "b", "--group", "seeds=a,a"], "in two groups"),
