@@ -1,394 +1,257 @@
 "use strict";
-// What is seen: fields for a question, and a picture of what each model makes of it. Nothing here
-// computes a model.
+// The page: fields for a question, the pictures of what each model makes of it, and the tour.
 
-const page = JSON.parse(document.getElementById("data").textContent);
+const $ = (id) => document.getElementById(id);
+const page = JSON.parse($("data").textContent);
 const { world } = page;
 const task = TASKS[world.task];
-const COLORS = ["#0072b2", "#e69f00", "#009e73", "#666666"];
-const DASHES = ["", "7 3", "2 3", "9 3 2 3"]; // of the models
-// what lies over a token, to be pressed
-const PRESSED = { fill: "transparent", style: "cursor:pointer" };
 const ABOUT_RULES = {
+  fixed: "as many loops as the slider says",
   settle: "settle: how far a loop moves the state",
   kl: "kl: how far it moves the answer (nats)",
   entropy: "entropy: how undecided the answer is (nats)",
-  fixed: "fixed: as many loops as the slider says",
 };
 const now = {
-  question: null,
   loops: page.loops,
   rule: "fixed",
   thresholds: { ...page.rules },
-  cell: 0,
+  chosen: 0, // the model whose loop is opened, whose path is drawn, ..
+  token: null, // null: the arcs of all tokens, and the answer wherever one token is meant
+  head: 0,
+  layer: 0,
+  channel: 0,
+  stop: "explore", // of the tour: "1" to "6", or all at once
 };
+const slots = { models: [], rules: {}, show: null }; // where pictures and words go
+let thoughts = []; // what each model makes of the question
 const models = page.models.map(unpack);
 
 function unpack(model) {
   const text = atob(model.weights);
-  const bytes = new Uint8Array(text.length);
-  const weights = {};
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const bytes = Uint8Array.from(text, (c) => c.charCodeAt(0));
   const numbers = new Float32Array(bytes.buffer);
+  const weights = {};
   let from = 0;
   for (const [name, length] of Object.entries(model.tensors))
     weights[name] = Float64Array.from(numbers.subarray(from, (from += length)));
-  return { ...model, weights, head: 0, layer: 0, from: null };
+  return { ...model, weights };
 }
 
-// -------------------------------------------------------------------------------------------------
-// Ask: everything about a question is computed once, for the most loops of the slider
-
+// Everything about a question is computed once, for the most loops of the slider.
 function ask(question) {
   now.question = question;
-  for (const model of models) {
-    model.tokens = task.tokens(question, world, model.setting);
-    model.truth = task.truth(model.tokens, world);
-    model.answers = task.answers(model.tokens);
-    const tokens = model.tokens.map((token, i) => [i, `${i + 1}: ${nameOf(token, world)}`]);
-    offer(model.places.from, [[-1, "every token"], ...tokens]);
-    model.from = null; // every token
-    model.after = []; // what there is after 0, 1, 2, .. loops
-    for (const state of states(model, model.tokens)) {
-      model.after.push(look(model, state));
-      if (model.after.length > page.most) break;
-    }
-  }
-  document.getElementById("explain").textContent = task.explain(question, world);
+  thoughts = models.map((model) => newThought(model, question, world, task));
+  for (const thought of thoughts) thinkTo(thought, page.most);
+  now.token = world.task === "sudoku" ? tokenOf() : null;
+  const tokens = thoughts[0].tokens.map((token, i) => [i, `${i + 1}: ${nameOf(token, world)}`]);
+  offer($("token"), world.task === "sudoku" ? tokens : [[-1, "all tokens"], ...tokens]);
+  if (world.facts) $("facts").replaceChildren(factsOf(question, task.truth(question, world)));
+  $("walk").replaceChildren(...task.explain(question, world).map(wordOfWalk));
   draw();
 }
 
-// A state with what is read from it: the prediction at every token, and what the exit rules
-// measure.
-function look(model, state) {
-  const logits = readout(model, state.h);
-  const V = logits.length / model.tokens.length;
-  const before = model.after.at(-1);
-  const rows = model.tokens.map((_, i) => logits.subarray(i * V, (i + 1) * V));
-  const found = {
-    ...state,
-    prediction: rows.map((row) => row.indexOf(Math.max(...row))),
-    logP: rows.map(logSoftmax),
-  };
-  for (const rule in RULES) if (before) found[rule] = RULES[rule](before, found, model.answers);
-  return found;
+// The facts that the model had to learn, and those of the walk marked.
+function factsOf(tokens, truth) {
+  const { names, entities, facts } = world;
+  const cell = (kind, ...inside) => element(kind, {}, ...inside);
+  const places = names.slice(0, entities).map((name) => cell("th", name));
+  const rows = facts.map((leads, r) => {
+    const cells = leads.map((end, from) => {
+      const walked = truth.some(
+        (_, i) => i && tokens[i] === entities + r && (truth[i - 1] ?? tokens[0]) === from,
+      );
+      return cell("td", walked ? element("mark", {}, names[end]) : names[end]);
+    });
+    return cell("tr", cell("th", names[entities + r]), ...cells);
+  });
+  return cell(
+    "table",
+    element("caption", {}, "The facts: where each road leads"),
+    cell("tr", cell("th"), ...places),
+    ...rows,
+  );
 }
 
-// The loop after which a model stops, at the latest after `most`; and whether the rule said so:
-// {loop, early}
-function stop(model, rule, most) {
-  most = Math.min(most, model.after.length - 1);
-  for (let t = 1; t <= most && rule !== "fixed"; t++)
-    if (model.after[t][rule] < now.thresholds[rule]) return { loop: t, early: true };
-  return { loop: most, early: false };
+function wordOfWalk(text, i) {
+  return i % 2 ? element("span", {}, `–${text}→`) : element("b", {}, text);
 }
 
-function isRight(model, t) {
-  return model.answers.every((i) => model.after[t].prediction[i] === model.truth[i]);
+// The token that is meant where one is: the chosen one, or where the answer stands.
+function tokenOf(thought = thoughts[now.chosen]) {
+  if (world.task === "sudoku") return now.token ?? 0;
+  return Math.min(now.token ?? thought.answers.at(-1), thought.tokens.length - 1);
 }
 
 // -------------------------------------------------------------------------------------------------
-// Draw
+// Draw: all that depends on the question, the slider and what else is chosen
 
 function draw() {
-  document.getElementById("loops").value = now.loops;
-  document.getElementById("count").textContent = `${now.loops} loop${now.loops === 1 ? "" : "s"}`;
-  for (const model of models) drawModel(model);
-  drawRules();
+  $("loops").value = now.loops;
+  $("count").textContent = counted(now.loops);
+  $("token").value = now.token ?? -1;
+  thoughts.forEach(drawThought);
+  const visible = (id) => !$(id).closest("[hidden]");
+  if (visible("opened")) drawLoopOpened();
+  if (visible("hurt")) drawDamage();
+  if (visible("rules")) drawRules();
+  if (visible("path")) drawPath();
 }
 
-function drawModel(model) {
-  const { loop: t, early } = stop(model, now.rule, now.loops);
-  const { said, picture, note } = model.places;
-  const ran = `${t} loop${t === 1 ? "" : "s"}`;
+function counted(loops) {
+  return `${loops} loop${loops === 1 ? "" : "s"}`;
+}
+
+function widthOf(place) {
+  return Math.max(place.clientWidth, 240);
+}
+
+function stopOf(thought, rule = now.rule) {
+  return stop(thought, rule, now.thresholds[rule], now.loops);
+}
+
+function drawThought(thought, m) {
+  const { model, after } = thought;
+  const { verdict, picture, section, note } = slots.models[m];
+  const { loop: t, early } = stopOf(thought);
+  section.classList.toggle("chosen", m === now.chosen);
+  verdict.setAttribute("aria-pressed", m === now.chosen);
+  verdict.replaceChildren(
+    swatch(m),
+    `${model.name}: `,
+    ...judged(thought, t),
+    ` after ${counted(t)}`,
+  );
   const ends = !model.config.tied && t === model.config.loops && now.loops > t;
   note.textContent = early
-    ? `It stopped by itself after ${ran}.`
+    ? "It stopped by itself."
     : ends
       ? "It has no more layers than these."
       : "";
-  said.replaceChildren(...judged(model, t), ` after ${ran}`);
-  model.places.from.value = model.from ?? -1;
-  model.width = Math.max(picture.clientWidth, 240);
-  picture.innerHTML = (world.task === "sudoku" ? drawBoard(model, t) : "") + drawLoops(model, t);
+  const width = widthOf(picture);
+  const head = Math.min(now.head, model.config.n_head - 1);
+  const all = looksOf(thought, t, now.layer);
+  const T = thought.tokens.length;
+  const looks = all?.subarray(head * T * T, (head + 1) * T * T);
+  const order = task.order?.(thought.tokens, world) ?? thought.tokens.map((_, i) => i);
+  const token = now.token === null ? null : tokenOf(thought);
+  const loops = drawLoops(thought, t, now.loops, { world, order, width, looks, token });
+  const from = looks?.subarray(token * T, (token + 1) * T);
+  const board = { world, width, looks: from, from: token };
+  picture.innerHTML = (world.task === "sudoku" ? drawBoard(thought, t, board) : "") + loops;
 }
 
 // What a model says after t loops, and whether it is right: in words, too, as a colour alone does
 // not reach everyone.
-function judged(model, t) {
-  const right = isRight(model, t);
+function judged(thought, t) {
+  const { answers, truth, after } = thought;
+  const { prediction } = after[t];
+  const right = isRight(thought, t);
+  const text = task.say(prediction, world, answers);
+  const places = answers.filter((i) => prediction[i] === truth[i]).length;
   const chip = element("span", { className: right ? "right" : "wrong" });
-  const text = task.say(model.after[t].prediction, world, model.answers);
-  const places = model.answers.filter(
-    (i) => model.after[t].prediction[i] === model.truth[i],
-  ).length;
-  chip.textContent = text || `${places} of ${model.answers.length} blanks`;
-  return [chip, right ? " right" : text ? " wrong" : " right"];
+  chip.textContent = text || `${places} of ${answers.length} blanks`;
+  return [chip, right || !text ? " right" : " wrong"];
 }
 
-// SVG as text, which is quicker to make anew at every step of a drag than elements are:
-// tag("path", {d, strokeWidth: 2})
-function tag(name, attributes, inside = "") {
-  const given = Object.entries(attributes).filter(([, value]) => value !== undefined);
-  const hyphened = (key) => key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
-  const written = given.map(([key, value]) => ` ${hyphened(key)}="${value}"`).join("");
-  return `<${name}${written}>${inside}</${name}>`;
-}
-
-function label(x, y, text, more = {}) {
-  return tag("text", { x, y, textAnchor: "middle", ...more }, escaped(text));
-}
-
-function escaped(text) {
-  return String(text).replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
-}
-
-function drawing(width, height, what, parts) {
-  return tag("svg", { width, height, role: "img", ariaLabel: what }, parts.join(""));
-}
-
-// A column for each token: arcs, the token, the answer by now, and a row for each loop so far.
-function drawLoops(model, t) {
-  const { after } = model;
-  const isBoard = world.task === "sudoku";
-  const parts = [];
-  const inOrder = task.order ? task.order(model.tokens, world) : model.tokens.map((_, i) => i);
-  const columns = isBoard ? model.answers : inOrder;
-  const names = model.tokens.map((token) => nameOf(token, world));
-  const longest = Math.max(...names.map((name) => name.length));
-  const turned = longest > 3; // long names are turned
-  const narrowest = isBoard ? 5 : turned ? 17 : Math.max(13, 3 + 7 * longest);
-  const left = 54;
-  const width = Math.max(narrowest, Math.min(36, (model.width - left - 2) / columns.length));
-  const arcs = isBoard ? 0 : 76;
-  const question = arcs + (isBoard ? 16 : turned ? 50 : 24);
-  const top = question + (isBoard ? 6 : 36);
-  const most = Math.min(now.loops, after.length - 1);
-  const height = 300;
-  const rowHeight = height / Math.max(now.loops, 12);
-  const x = (column) => left + (column + 0.5) * width;
-  const y = (loop) => top + (loop - 1) * rowHeight;
-
-  const drawCell = (column, y, height, loop, faded) => {
-    const i = columns[column];
-    const prediction = after[loop].prediction[i];
-    const right = prediction === model.truth[i];
-    if (model.truth[i] === null) return;
-    const box = { x: x(column) - width / 2, y, width: width - 1, height: Math.max(height - 1, 1) };
-    parts.push(
-      tag("rect", {
-        ...box,
-        fill: right ? "#0072b2" : "#e4e4e4",
-        opacity: faded ? 0.3 : undefined,
-      }),
-    );
-    if (isBoard || Math.min(height, width) < 13) return; // too small for a name
-    const fill = right && !faded ? "#fff" : "#333";
-    parts.push(label(x(column), y + height / 2 + 4, nameOf(prediction, world), { fill }));
-  };
-
-  if (isBoard)
-    parts.push(
-      tag("text", { x: left, y: 12, fill: "#666" }, "the blanks, one a column, after each loop"),
-    );
-  else {
-    parts.push(drawArcs(model, t, columns, x, arcs));
-    parts.push(tag("text", { x: 0, y: question - 8 }, "question"));
-    parts.push(tag("text", { x: 0, y: question + 18, fontWeight: 700 }, `loop ${t}`));
-    columns.forEach((i, column) => {
-      const at = x(column) + (turned ? 4 : 0);
-      const turn = { transform: `rotate(-90 ${at} ${question - 8})`, textAnchor: "start" };
-      parts.push(label(at, question - 8, names[i], { fontWeight: 700, ...(turned ? turn : {}) }));
-      drawCell(column, question, 26, t, false);
+function drawLoopOpened() {
+  const thought = thoughts[now.chosen];
+  const t = Math.max(stopOf(thought).loop, 1);
+  const token = tokenOf(thought);
+  const name = nameOf(thought.tokens[token], world);
+  $("opened-what").textContent =
+    `${thought.model.name}, loop ${t}, token ${token + 1} (${name}). ` +
+    "Blue is above 0, orange below. The number in the frame stands on the right, with the token " +
+    "that all of them resemble most.";
+  if (thought.hurt?.t === t) return void ($("opened").textContent = "Its result was overwritten.");
+  const steps = openLoop(thought, t, token);
+  const C = steps[0].numbers.length;
+  now.channel = Math.min(now.channel, C - 1);
+  $("channel").max = C;
+  $("channel").value = now.channel + 1;
+  document.querySelector("output[for=channel]").textContent = `${now.channel + 1} of ${C}`;
+  $("opened").innerHTML = drawOpened(steps, now.channel, world, widthOf($("opened")));
+  const T = thought.tokens.length;
+  const looks = looksOf(thought, t, now.layer);
+  const heads = Array.from({ length: thought.model.config.n_head }, (_, head) => {
+    const weights = [...looks.subarray((head * T + token) * T, (head * T + token + 1) * T)];
+    const seen = weights.map((weight, i) => ({ weight, i })).filter(({ weight }) => weight > 0.04);
+    seen.sort((a, b) => b.weight - a.weight);
+    const words = seen.slice(0, 4).map(({ weight, i }) => {
+      const name = i === token ? "itself" : `token ${i + 1} (${nameOf(thought.tokens[i], world)})`;
+      return `${name} ${(100 * weight).toFixed(0)} %`;
     });
-  }
-  const every = Math.ceil(14 / rowHeight); // how many rows a number takes
-  for (let loop = 1; loop <= most; loop++) {
-    const style = loop === t ? { fontWeight: 700 } : { fill: "#666" };
-    if (loop === t || (loop % every === 0 && Math.abs(loop - t) >= every))
-      parts.push(
-        label(left - 6, y(loop) + rowHeight / 2 + 4, loop, { ...style, textAnchor: "end" }),
-      );
-    columns.forEach((_, column) => drawCell(column, y(loop), rowHeight, loop, loop > t));
-  }
-  const frame = {
-    x: left - 1,
-    y: y(t) - 1,
-    width: width * columns.length + 1,
-    height: rowHeight + 1,
-  };
-  parts.push(tag("rect", { ...frame, fill: "none", stroke: "#111", strokeWidth: 1.5 }));
-  if (!isBoard)
-    columns.forEach((i, column) => {
-      const place = { x: x(column) - width / 2, y: 0, width, height: top };
-      const title = tag("title", {}, `where ${escaped(names[i])} looks`);
-      parts.push(tag("rect", { ...place, ...PRESSED, dataToken: i }, title));
-    });
-  const places = `the answer at each of ${columns.length} places`;
-  const what = `after each of ${most} loops, ${places}: blue is right`;
-  return drawing(left + width * columns.length + 2, top + height + 4, what, parts);
+    return element("li", {}, `Head ${head + 1} of attention takes from ${words.join(", ")}.`);
+  });
+  $("heads").replaceChildren(...heads);
 }
 
-// Where the chosen head of the chosen layer looks in loop t: an arc from the token that looks to
-// the one that it looks at, as dark as the weight.
-function drawArcs(model, t, columns, x, height) {
-  const T = model.tokens.length;
-  const looks = model.after[t].attention[model.layer];
-  const arcs = [];
-  const column = [];
-  columns.forEach((i, at) => (column[i] = at));
-  for (let i = 0; i < T; i++)
-    for (let j = 0; j < T; j++) {
-      const weight = looks[(model.head * T + i) * T + j];
-      const shown = model.from === null || model.from === i;
-      if (shown && weight > 0.04) arcs.push({ i, j, weight, far: Math.abs(column[i] - column[j]) });
-    }
-  const farthest = Math.max(4, ...arcs.map((arc) => arc.far));
-  const parts = arcs.map(({ i, j, weight, far }) => {
-    const a = x(column[i]);
-    const b = x(column[j]);
-    const up = height - 1.25 * (height - 8) * Math.sqrt(far / farthest);
-    const dark = { strokeOpacity: weight.toFixed(2), strokeWidth: (0.8 + 2 * weight).toFixed(1) };
-    const line = { fill: "none", stroke: "#111", ...dark };
-    if (i === j) return tag("circle", { cx: a, cy: height - 5, r: 4, ...line });
-    return tag("path", { d: `M${a} ${height} C${a} ${up} ${b} ${up} ${b} ${height}`, ...line });
-  });
-  const mark = model.from === null ? [] : [`M${x(column[model.from]) - 5} ${height + 4} h10`];
-  return [...parts, ...mark.map((d) => tag("path", { d, stroke: "#e69f00", strokeWidth: 4 }))].join(
-    "",
-  );
+function drawDamage() {
+  const thought = thoughts[now.chosen];
+  const { loop: t } = stopOf(thought);
+  const token = tokenOf(thought);
+  const where = `token ${token + 1} (${nameOf(thought.tokens[token], world)}) after loop ${t}`;
+  const [noise, other, undo] = $("hurt").children;
+  noise.textContent = `write noise over ${where}`;
+  other.textContent = `write “${nameOf(second(thought, t, token), world)}” there`;
+  undo.disabled = !thought.hurt;
+  $("healed").textContent = thought.hurt ? sayHealed(thought) : "";
 }
 
-// The board after t loops, and where the chosen cell looks: arcs, and orange cells.
-function drawBoard(model, t) {
-  const { n, box } = world;
-  const T = n * n;
-  const size = Math.min(44, (model.width - 4) / n);
-  const half = size / 2;
-  const parts = [];
-  const { prediction, attention } = model.after[t];
-  const from = model.from ?? now.cell;
-  const looks = attention[model.layer].subarray(
-    (model.head * T + from) * T,
-    (model.head * T + from + 1) * T,
-  );
-  // the middle of a cell
-  const at = (i) => [2 + (i % n) * size + half, 2 + Math.floor(i / n) * size + half];
-  const square = (x, y, side = size) => ({
-    x: x - side / 2,
-    y: y - side / 2,
-    width: side,
-    height: side,
-  });
-  const overlays = [];
-  const [x, y] = at(from);
-  model.tokens.forEach((given, i) => {
-    const [a, b] = at(i);
-    const weight = looks[i];
-    const wrong = !given && prediction[i] !== model.truth[i];
-    const color = given ? "#111" : wrong ? "#b35900" : "#0072b2";
-    const bend = 0.18 * Math.hypot(a - x, b - y);
-    const style = {
-      fill: color,
-      fontWeight: given ? 700 : undefined,
-      style: `font-size:${half}px`,
-    };
-    parts.push(
-      tag("rect", { ...square(a, b), fill: "#e69f00", fillOpacity: (0.75 * weight).toFixed(2) }),
-    );
-    parts.push(label(a, b + size / 6, given || prediction[i], style));
-    if (wrong)
-      parts.push(tag("path", { d: `M${a - size / 4} ${b + size / 3.2} h${half}`, stroke: color }));
-    const d = `M${x} ${y} Q${(x + a) / 2 + bend} ${(y + b) / 2 - bend} ${a} ${b}`;
-    const dark = { strokeWidth: 1.5, strokeOpacity: Math.min(1, 0.15 + weight).toFixed(2) };
-    if (weight > 0.04 && i !== from)
-      overlays.push(tag("path", { d, fill: "none", stroke: "#111", ...dark }));
-  });
-  for (let i = 0; i <= n; i++) {
-    const end = 2 + n * size;
-    const place = 2 + i * size;
-    const thick = (each) => ({ stroke: "#111", strokeWidth: i % each ? 0.4 : 2 });
-    parts.push(tag("path", { d: `M2 ${place} H${end}`, ...thick(box[0]) }));
-    parts.push(tag("path", { d: `M${place} 2 V${end}`, ...thick(box[1]) }));
-  }
-  parts.push(...overlays);
-  const dashed = { fill: "none", stroke: "#111", strokeWidth: 2, strokeDasharray: "3 2" };
-  parts.push(tag("rect", { ...square(x, y, size - 4), ...dashed }));
-  model.tokens.forEach((_, i) =>
-    parts.push(tag("rect", { ...square(...at(i)), ...PRESSED, dataToken: i })),
-  );
-  const what = `the board after loop ${t}; blue digits are right, underlined ones wrong`;
-  return drawing(4 + n * size, 10 + n * size, what, parts);
+function sayHealed(thought) {
+  const { t } = thought.hurt;
+  const loop = healedAfter(thought);
+  const last = thought.after.length - 1;
+  const end =
+    loop === null
+      ? `even after loop ${last} some answers are not what they would have been`
+      : loop === t
+        ? "no answer has changed"
+        : `from loop ${loop} on, all answers are what they would have been`;
+  return `Overwritten after loop ${t}: ${end}.`;
 }
 
 // A curve of what each rule measures, and where it would stop each model.
 function drawRules() {
   for (const rule of Object.keys(ABOUT_RULES)) {
-    const { picture, list } = now.places[rule];
-    if (rule !== "fixed") picture.innerHTML = drawCurve(rule, picture.clientWidth);
-    const lines = models.map((model) => {
-      const { loop, early } = stop(model, rule, now.loops);
+    const { picture, list } = slots.rules[rule];
+    const seen = thoughts.filter((_, m) => !slots.models[m].section.hidden);
+    if (rule !== "fixed")
+      picture.innerHTML = drawRule(
+        rule,
+        now.thresholds[rule],
+        seen,
+        now.loops,
+        picture.clientWidth,
+      );
+    const lines = seen.map((thought) => {
+      const { loop, early } = stopOf(thought, rule);
       const stops = early || rule === "fixed";
       const text = stops ? `stops after loop ${loop}: ` : `still going at loop ${loop}: `;
-      return element("li", {}, swatch(model), text, ...judged(model, loop));
+      return element("li", {}, swatch(thoughts.indexOf(thought)), text, ...judged(thought, loop));
     });
     list.replaceChildren(...lines);
   }
 }
 
-function drawCurve(rule, width) {
-  const left = 50;
-  const right = width - 8;
-  const height = 120;
-  const floor = 1e-5;
-  const parts = []; // what is less is drawn as 0
-  const last = Math.max(...models.map((model) => model.after.length - 1));
-  const threshold = now.thresholds[rule];
-  const values = models.map((model) =>
-    model.after.slice(1).map((each) => Math.max(each[rule], floor)),
-  );
-  const high = Math.log10(Math.max(1, threshold, ...values.flat()));
-  const low = Math.log10(floor);
-  const x = (t) => left + ((right - left) * (t - 1)) / Math.max(last - 1, 1);
-  const y = (value) => 6 + (height * (high - Math.log10(Math.max(value, floor)))) / (high - low);
-  for (const power of [-5, -4, -2, 0, 2].filter((power) => power <= high)) {
-    const at = y(10 ** power);
-    const style = { textAnchor: "end", fill: "#666" };
-    parts.push(tag("path", { d: `M${left} ${at} H${right}`, stroke: "#e4e4e4" }));
-    parts.push(label(left - 5, at + 4, power === -5 ? 0 : 10 ** power, style));
+function drawPath() {
+  const thought = thoughts[now.chosen];
+  const token = tokenOf(thought);
+  if (thought.walked?.token !== token) {
+    const found = paths(thought, token);
+    thought.walked = { token, found, ...plane(found.flatMap((path) => path.points)) };
   }
-  for (const t of [1, 8, 16, 24, 32, 48, 64, 96].filter((t) => t <= last))
-    parts.push(label(x(t), height + 22, t, { fill: "#666" }));
-  parts.push(
-    tag("path", {
-      d: `M${x(Math.min(now.loops, last))} 6 V${height + 6}`,
-      stroke: "#111",
-      strokeWidth: 0.8,
-    }),
+  const { found, places, share } = thought.walked;
+  const { loop: t } = stopOf(thought);
+  const name = nameOf(thought.tokens[token], world);
+  const C = thought.model.config.n_embd;
+  $("path-what").replaceChildren(
+    `The state of token ${token + 1} (${name}) after each loop, ${C} numbers, in the plane of ` +
+      "the two directions in which it differs most " +
+      `(${(100 * share).toFixed(0)} % of the differences). ` +
+      "A ring is the loop of the slider, a square the end. Starts: ",
+    ...found.flatMap(({ name }, start) => [swatch(start), `${name} `]),
   );
-  parts.push(
-    tag("path", {
-      d: `M${left} ${y(threshold)} H${right}`,
-      stroke: "#111",
-      strokeDasharray: "4 3",
-    }),
-  );
-  models.forEach((model, m) => {
-    const line = { stroke: COLORS[m % 4], strokeWidth: 2, strokeDasharray: DASHES[m % 4] };
-    const points = values[m]
-      .map((value, i) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`)
-      .join(" ");
-    parts.push(tag("polyline", { points, fill: "none", ...line }));
-    const { loop, early } = stop(model, rule, now.loops);
-    const dot = { cx: x(loop), cy: y(model.after[loop][rule]), r: 4.5, fill: "#fff" };
-    if (early) parts.push(tag("circle", { ...dot, ...line, strokeDasharray: "" }));
-  });
-  return drawing(
-    width,
-    height + 28,
-    `${rule} over loops, with a dashed threshold; circles where it stops`,
-    parts,
-  );
+  $("path").innerHTML = drawPaths(found, places, t, Math.min(widthOf($("path")), 560));
 }
 
 // -------------------------------------------------------------------------------------------------
@@ -400,8 +263,7 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-function swatch(model) {
-  const m = models.indexOf(model);
+function swatch(m) {
   const made = element("span", { className: "swatch" });
   made.style.borderTopColor = COLORS[m % 4];
   made.style.borderTopStyle = ["solid", "dashed", "dotted", "double"][m % 4];
@@ -412,8 +274,8 @@ function button(text, act, more = {}) {
   return element("button", { type: "button", textContent: text, onclick: act, ...more });
 }
 
-function choice(name, options, act) {
-  const select = element("select", { onchange: () => act(select.value) });
+function choice(name, options, act, id = "") {
+  const select = element("select", { id, onchange: () => act(select.value) });
   offer(select, options);
   return element("label", {}, `${name} `, select);
 }
@@ -424,54 +286,92 @@ function offer(select, options) {
   );
 }
 
-function buildModel(model) {
-  const said = element("p", { className: "said", ariaLive: "polite" });
+function buildModel(model, m) {
   const picture = element("div", { className: "picture" });
   const note = element("p", { className: "small" });
-  const { config } = model;
-  const heading = element("h2", {}, swatch(model), model.name);
+  const about = element("small", { textContent: model.about });
+  const section = element(
+    "section",
+    {},
+    element("h2", {}, swatch(m), model.name),
+    about,
+    picture,
+    note,
+  );
+  const choose = () => {
+    now.chosen = m;
+    draw();
+  };
+  const verdict = button("", choose);
+  for (const place of [section, verdict]) if (m > 0) place.dataset.stops = "4";
+  picture.onclick = ({ target }) => {
+    const token = target.dataset?.token;
+    if (token === undefined) return;
+    const again = world.task !== "sudoku" && now.token === +token;
+    now.token = again ? null : +token;
+    choose();
+  };
+  slots.models[m] = { picture, note, section, verdict };
+  $("models").append(section);
+  $("verdicts").append(verdict);
+}
+
+function buildLooking() {
   const redraw = (change) => (value) => {
     change(+value);
     draw();
   };
-  const chosen = element("div", { className: "row small" });
   const numbered = (n) => Array.from({ length: n }, (_, i) => [i, i + 1]);
-  chosen.append(
+  const most = (setting) => numbered(Math.max(...models.map(({ config }) => config[setting])));
+  const look = redraw((value) => (now.token = value < 0 ? null : value));
+  $("looking").append(choice("look at", [], look, "token"));
+  $("looking").append(
     choice(
       "arcs of head",
-      numbered(config.n_head),
-      redraw((value) => (model.head = value)),
+      most("n_head"),
+      redraw((value) => (now.head = value)),
     ),
   );
   const layers = choice(
     "layer",
-    numbered(config.n_core),
-    redraw((value) => (model.layer = value)),
+    most("n_core"),
+    redraw((value) => (now.layer = value)),
   );
-  if (config.n_core > 1) chosen.append(layers);
-  const from = choice(
-    "from",
-    [],
-    redraw((value) => (model.from = value < 0 ? null : value)),
+  if (most("n_core").length > 1) $("looking").append(layers);
+  $("channel").oninput = redraw(() => (now.channel = $("channel").value - 1));
+  $("opened").onpointermove = ({ clientX }) => {
+    const strips = $("opened").firstElementChild;
+    if (!strips) return;
+    const { left, width } = strips.getBoundingClientRect();
+    const C = models[now.chosen].config.n_embd;
+    now.channel = Math.min(Math.max(Math.floor(((clientX - left) / width) * C), 0), C - 1);
+    drawLoopOpened();
+  };
+  const box = (className, text) =>
+    element("span", {}, element("span", { className, textContent: "\u00a0" }), text);
+  const isBoard = world.task === "sudoku";
+  const arcs = element("span", {}, "arcs: where a head looks, the darker, the more");
+  $("legend").append(
+    box("right", " right"),
+    box("wrong", " wrong, if it stopped here"),
+    element(
+      "span",
+      {},
+      `a column: a ${isBoard ? "blank" : "token"}; a row: a loop; frame: the loop of the slider`,
+    ),
+    ...(isBoard ? [] : [arcs]),
+    box("hurt", " overwritten"),
   );
-  chosen.append(world.task === "sudoku" ? "from the framed cell" : from);
-  picture.onclick = ({ target }) => {
-    const token = target.dataset?.token;
-    if (token === undefined) return;
-    model.from = world.task !== "sudoku" && model.from === +token ? null : +token;
+}
+
+function buildDamage() {
+  const hurt = (kind) => () => {
+    const thought = thoughts[now.chosen];
+    damage(thought, stopOf(thought).loop, tokenOf(thought), kind);
     draw();
   };
-  model.places = { said, picture, note, from: from.querySelector("select") };
-  return element(
-    "section",
-    {},
-    heading,
-    element("small", { textContent: model.about }),
-    said,
-    picture,
-    chosen,
-    note,
-  );
+  const undo = button("undo", () => ask(now.question));
+  $("hurt").append(button("", hurt("noise")), button("", hurt("other")), undo);
 }
 
 function buildRule(rule) {
@@ -488,7 +388,7 @@ function buildRule(rule) {
   const picture = element("div");
   const list = element("ul");
   const made = element("div", {}, element("label", {}, radio, ABOUT_RULES[rule]));
-  now.places = { ...now.places, [rule]: { picture, list } };
+  slots.rules[rule] = { picture, list };
   if (rule !== "fixed") {
     const field = element("input", { type: "text", inputMode: "decimal", id: `threshold-${rule}` });
     field.value = now.thresholds[rule];
@@ -510,16 +410,13 @@ function buildRule(rule) {
 
 // Read what was typed; what cannot be read is said, and the question before it stays.
 function read(text) {
-  const problem = document.getElementById("problem");
-  const explain = document.getElementById("explain");
+  const problem = $("problem");
   try {
     const question = task.read(text, world);
     problem.textContent = "";
-    explain.hidden = false;
     ask(question);
   } catch (error) {
     if (!(error instanceof Error) || error.constructor !== Error) throw error;
-    explain.hidden = true;
     problem.textContent = `Please type ${error.message}.`;
   }
 }
@@ -576,13 +473,13 @@ const FIELDS = {
     const board = element("div", { className: "board" });
     const press = (digit) => {
       const text = cells
-        .map((cell, i) => (i === now.cell ? digit || "." : cell.textContent || "."))
+        .map((cell, i) => (i === tokenOf() ? digit || "." : cell.textContent || "."))
         .join("");
       show(text);
       read(text);
     };
     const go = (cell) => {
-      now.cell = cell;
+      now.token = cell;
       cells.forEach((each, i) => {
         each.setAttribute("aria-pressed", i === cell);
         each.tabIndex = i === cell ? 0 : -1;
@@ -592,7 +489,6 @@ const FIELDS = {
     for (let i = 0; i < n * n; i++) {
       const made = button("", () => {
         go(i);
-        for (const model of models) model.from = null;
         draw();
       });
       made.classList.toggle("right-edge", (i % n) % box[1] === box[1] - 1);
@@ -623,43 +519,16 @@ const FIELDS = {
         const what = `${place}: ${c === "." ? "blank" : c}`;
         cells[i].setAttribute("aria-label", what);
       });
-      go(now.cell);
+      go(tokenOf());
     };
     return show;
   },
 };
 
-function build() {
-  document.getElementById("about").textContent = task.about;
-  const place = element("div", { className: "row" });
-  const more = element("div", { className: "row" });
-  document.getElementById("ask").append(place, more);
-  const show = (FIELDS[world.task] ?? FIELDS.text)(place);
-  const turn = page.examples.map(() => 0);
-  let chosen = page.start;
-  const example = () => {
-    const [, texts] = page.examples[chosen];
-    const text = texts[turn[chosen]++ % texts.length];
-    show(text);
-    read(text);
-  };
-  const names = page.examples.map(([name], i) => [i, name]);
-  const levels = choice("a test question of", names, (value) => {
-    chosen = +value;
-    example();
-  });
-  levels.querySelector("select").value = chosen;
-  more.append(levels, button("another", example, { id: "another" }));
-  document.getElementById("models").append(...models.map(buildModel));
-  const rules = ["fixed", ...Object.keys(page.rules)];
-  document.getElementById("rules").append(...rules.map(buildRule));
-  const slider = document.getElementById("loops");
-  const play = document.getElementById("play");
-  slider.max = page.most;
-  slider.oninput = () => {
-    now.loops = +slider.value;
-    draw();
-  };
+// A button that plays: `step` goes one further and says whether there is more. Who wants no motion
+// on the screen gets one step for each press.
+function player(play, begin, step) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   let timer = null;
   const pause = () => {
     clearInterval(timer);
@@ -668,17 +537,120 @@ function build() {
   };
   play.onclick = () => {
     if (timer) return pause();
-    const end = now.loops > 1 ? now.loops : page.loops;
-    now.loops = 0;
+    if (still) return void step();
+    begin();
     play.textContent = "❚❚";
-    timer = setInterval(() => {
-      now.loops++;
-      draw();
-      if (now.loops >= end) pause();
-    }, 300);
+    timer = setInterval(() => step() || pause(), 300);
   };
+  return pause;
+}
+
+// -------------------------------------------------------------------------------------------------
+// The tour: a stop shows what bears its number in data-stops; "explore" shows all
+
+const STOPS = page.tour ? ["1", "2", "3", "4", "5", "6", "explore"] : ["explore"];
+
+function go(stop) {
+  const { question, level, loops, rule } = page.tour?.[stop] ?? {};
+  now.stop = stop;
+  now.chosen = 0;
+  for (const place of document.querySelectorAll("[data-stops]")) {
+    const stops = place.dataset.stops.split(" ");
+    place.hidden = !stops.includes(stop) && (stop !== "explore" || place.tagName === "ARTICLE");
+  }
+  for (const each of $("stops").children)
+    each.setAttribute("aria-current", each.dataset.stop === stop ? "step" : "false");
+  for (const back of document.querySelectorAll(".back")) back.disabled = stop === STOPS[0];
+  for (const next of document.querySelectorAll(".next")) next.disabled = stop === STOPS.at(-1);
+  now.rule = rule ?? "fixed";
+  for (const radio of document.querySelectorAll("[name=rule]"))
+    radio.checked = radio.value === now.rule;
+  if (question) {
+    now.loops = loops;
+    $("level").value = page.examples.findIndex(([name]) => name === level);
+    slots.show(question);
+    read(question);
+  }
+  dispatchEvent(new Event("resize")); // all that is visible now is drawn
+}
+
+function buildTour() {
+  $("tour").hidden = $("onward").hidden = !page.tour;
+  document.body.classList.toggle("touring", page.tour !== null);
+  for (const [name, text] of Object.entries(page.words))
+    for (const place of document.querySelectorAll(`[data-word=${name}]`)) place.textContent = text;
+  for (const place of document.querySelectorAll("[data-if]"))
+    place.hidden = !page.words[place.dataset.if];
+  const hash = (stop) => (location.hash = stop);
+  const name = (stop) => document.querySelector(`article[data-stops="${stop}"] h2`).textContent;
+  $("stops").append(
+    ...STOPS.map((stop) => {
+      const made = button(stop, () => hash(stop), { ariaLabel: name(stop) });
+      made.dataset.stop = stop;
+      return made;
+    }),
+  );
+  const along = (by) => () => {
+    hash(STOPS[STOPS.indexOf(now.stop) + by]);
+    $("tour").scrollIntoView();
+  };
+  for (const back of document.querySelectorAll(".back")) back.onclick = along(-1);
+  for (const next of document.querySelectorAll(".next")) next.onclick = along(1);
+  const arrive = () => {
+    const stop = location.hash.slice(1);
+    go(STOPS.includes(stop) ? stop : STOPS[0]);
+  };
+  addEventListener("hashchange", arrive);
+  arrive();
+}
+
+function build() {
+  if (!page.tour) $("walk").before(element("p", { textContent: task.about }));
+  const place = element("div", { className: "row" });
+  const more = element("div", { className: "row" });
+  $("ask").append(place, more);
+  slots.show = (FIELDS[world.task] ?? FIELDS.text)(place);
+  const turn = page.examples.map(() => 0);
+  const example = () => {
+    const level = Math.max($("level").selectedIndex, 0);
+    const [, texts] = page.examples[level];
+    const text = texts[turn[level]++ % texts.length];
+    slots.show(text);
+    read(text);
+  };
+  const names = page.examples.map(([name], i) => [i, name]);
+  const level = choice("a test question of", names, example, "level");
+  more.append(level, button("another", example, { id: "another" }));
+  models.forEach(buildModel);
+  buildLooking();
+  buildDamage();
+  $("rules").append(...["fixed", ...Object.keys(page.rules)].map(buildRule));
+  const slider = $("loops");
+  slider.max = page.most;
+  slider.oninput = () => {
+    now.loops = +slider.value;
+    draw();
+  };
+  let end = page.loops;
+  player(
+    $("play"),
+    () => {
+      end = now.loops > 1 ? now.loops : page.loops;
+      now.loops = 0;
+    },
+    () => {
+      now.loops = Math.min(now.loops + 1, page.most);
+      draw();
+      return now.loops < end;
+    },
+  );
+  buildTraining();
+  for (const [part, buildPart] of Object.entries({ boards: buildBoards, grokking: buildGrokking }))
+    page[part] ? buildPart(page[part]) : $(part).remove();
   addEventListener("resize", draw);
+  $("level").value = page.start;
   example();
+  buildTour();
 }
 
 build();

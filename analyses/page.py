@@ -2,15 +2,20 @@
 A page that runs the models in a browser: ask your own question and drag the loops
 
 One HTML file with the weights inside, which needs no network: page.html with page_loop.js (the
-model, to be read like looped.py), page_tasks.js and page.js (what is seen). Several runs that
+model, to be read like looped.py), page_tasks.js (the tasks), page_watch.js (what can be watched in
+a model), page_draw.js (pictures), page.js and page_more.js (what a person does). Several runs that
 answer the same questions stand side by side, `page runs/demo runs/demo/control`. Without --out it
 is page.html in the first run folder.
+
+A page of multi-hop begins with a guided tour. --boards RUN adds Sudoku boards that are solved from
+several starts, and --grokking RUN what a run of composition could do at each of its snapshots.
 """
 
 import base64
 import json
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from analyses import exits
@@ -18,9 +23,11 @@ from analyses.common import add_loops, difficulties_of, kind_of, load, main_of
 from looped import Attention, Block, Injection, LoopedGPT, Positions
 from more_tasks.chains import Chains, EdgeEmbedding
 from more_tasks.composition import Composition
+from support.boards import SEARCH
 from support.fast import FastAttention, FastRMSNorm
+from support.files import load_tensors
 from tasks import Addition, MultiHop, Sudoku
-from train import most_loops
+from train import most_loops, trained_loops
 
 MANY = True
 HERE = Path(__file__).parent
@@ -36,6 +43,14 @@ PARTS = (  # of a model that page_loop.js can run; the embedding may be an EdgeE
     *(nn.Embedding, nn.ModuleList, nn.RMSNorm, FastRMSNorm, nn.Identity),
     *(nn.Sequential, nn.Linear, nn.GELU),
 )
+KINDS = {  # split of composition: what its questions are
+    "train": "trained",
+    "val": "held out",
+    "alone": "facts seen alone",
+}
+SCRIPTS = [
+    f"page{part}.js" for part in ("_loop", "_tasks", "_watch", "_train", "_draw", "_more", "")
+]
 RULES = ("settle", "kl", "entropy")  # the exit rules that it has
 
 
@@ -43,6 +58,10 @@ def add_flags(parser):
     add_loops(parser, "the most loops of the slider (default 48)")
     text = "the file (default: page.html in the first run folder)"
     parser.add_argument("--out", type=Path, help=text)
+    text = "a run of sudoku, whose boards are added to the page"
+    parser.add_argument("--boards", type=Path, help=text)
+    text = "a run of composition with snapshots, whose training is added to the page"
+    parser.add_argument("--grokking", type=Path, help=text)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -124,13 +143,149 @@ def examples_of(task, most=60):
 
 
 # --------------------------------------------------------------------------------------------------
+# The tour
+
+
+def tour_of(model, task, flags, most):
+    """
+    The question, the loops and the exit rule of each stop, and the words of its texts; None and no
+    words for a task other than multi-hop.
+    """
+    if type(task) is not MultiHop or task.pause or not model.config.tied:
+        return None, {}
+    top, trained = task.max_difficulty, most_loops(flags, task, task.max_difficulty)
+    half = max(1, top // 2)
+
+    def stop(hops, loops, rule="fixed"):
+        question = task.batch("test", 0, 1, hops).tokens[0]
+        text, level = text_of(task, question), task.name_of(hops)
+        return dict(question=text, level=level, loops=min(loops, most), rule=rule)
+
+    wrong, asked = find_wrong(model, task, most)
+    last = stop(2 * top, 2 * top + 4)
+    if wrong is not None:
+        last |= dict(question=text_of(task, wrong), level="", loops=most, rule="settle")
+    stops = [stop(half, 3), stop(half, 1), stop(top, trained), stop(2 * top, trained)]
+    stops += [stop(2 * top, most, "settle"), last]
+    words = dict(
+        entities=task.entities,
+        first=task.name(0),
+        last=task.name(task.entities - 1),
+        relations=task.relations,
+        facts=task.entities * task.relations,
+        width=model.config.n_embd,
+        hops=task.name_of(top),
+        loops=trained,
+        harder=task.name_of(2 * top),
+        twice=task.name_of(4 * top),
+        wrong="" if wrong is None else task.name_of(int(task.measure(wrong[None]))),
+        none_wrong=wrong is None,
+        asked=f"{asked:,}",
+    )
+    return {str(number): stop for number, stop in enumerate(stops, 1)}, words
+
+
+@torch.no_grad()
+def find_wrong(model, task, most):
+    """
+    A test question (T,) of the fewest hops at which the model comes to rest with a wrong answer, or
+    None; and how many questions were asked.
+    """
+    asked = 0
+    for hops in difficulties_of(task, "test", 6):
+        batch = task.batch("test", 0, 500, hops)
+        logits, loops = model.solve(batch.tokens, max_loops=most)
+        wrong = ~task.check(batch, logits.argmax(-1)) & (loops < most)
+        asked += len(wrong)
+        if wrong.any():
+            return batch.tokens[wrong][0], asked
+    return None, asked
+
+
+# --------------------------------------------------------------------------------------------------
+# Boards from several starts, and grokking
+
+
+@torch.no_grad()
+def boards_of(run, device, most=64):
+    """
+    A model of Sudoku, and some of its test boards: those that are solved from its own start, those
+    that are solved from one noise only, and those that are not.
+    """
+    model, task, flags = load(run, device)
+    if not isinstance(task, Sudoku):
+        raise ValueError(f"{run}: --boards wants a run of sudoku")
+    about = describe(run, model, task, flags)
+    found = {}
+    for kind, level in {"needs search": SEARCH, "singles": None}.items():
+        if level == SEARCH and not task.search:
+            continue
+        batch = task.batch("test", 0, 40, level)
+        right = solved_after(model, task, batch, most)
+        torch.manual_seed(0)
+        noise = torch.randn_like(model.begin(batch.tokens)[0])
+        also = solved_after(model, task, batch, most, noise)
+        ends = {"solved from noise only": ~right & also, "solved": right, "hard": ~right & ~also}
+        for end, rows in ends.items():
+            for tokens in batch.tokens[rows][:2]:
+                found.setdefault(f"{kind}, {end}", []).append(text_of(task, tokens))
+    return dict(model=about, world=world_of(task), examples=list(found.items()), most=most)
+
+
+def solved_after(model, task, batch, loops, start=None):
+    """(B,) bool: is each board right?"""
+    prediction = model.readout(model.think(batch.tokens, loops, h=start)).argmax(-1)
+    return task.check(batch, prediction)
+
+
+@torch.no_grad()
+def grokking_of(run, device):
+    """
+    What a run could do at each snapshot: the accuracy on compositions that were trained, held out
+    (ID) and of facts seen alone (OOD); and of one question of each, what is read at its relations
+    after each loop.
+    """
+    model, task, flags = load(run, device)
+    if not isinstance(task, Composition):
+        raise ValueError(f"{run}: --grokking wants a run of composition")
+    paths = sorted((run / "snapshots").glob("*.pt"))
+    if not paths:
+        raise ValueError(f"{run} has no snapshots")
+    loops = trained_loops(flags, task)["largest"]
+    batches = {split: task.batch(split, 0, len(task.listed[split, 2]), 2) for split in KINDS}
+    curves = {name: [] for name in KINDS.values()}
+    questions = []
+    for split, name in KINDS.items():
+        tokens = batches[split].tokens[0]
+        truth = task.walk(tokens[None])[0, 1:].tolist()
+        question = dict(kind=name, question=task.show(tokens), truth=truth, read=[])
+        questions.append((tokens, question))
+    for path in paths:
+        model.load_state_dict(load_tensors(path, device))
+        for split, name in KINDS.items():
+            right = solved_after(model, task, batches[split], loops).float().mean().item()
+            curves[name].append(round(right, 3))
+        for tokens, question in questions:
+            states = model.trajectory(tokens[None], loops)[1:]
+            read = [model.readout(h).argmax(-1)[0, 1:].tolist() for h in states]
+            question["read"].append(read)
+    return dict(
+        steps=[int(path.stem) for path in paths],
+        curves=curves,
+        questions=[question for _, question in questions],
+        names=[task.name(token) for token in range(task.vocab_size)],
+        parameters=sum(weight.numel() for weight in model.parameters()),
+    )
+
+
+# --------------------------------------------------------------------------------------------------
 # The page
 
 
 def fill(about):
     """page.html with the scripts and the models in their places."""
     page = (HERE / "page.html").read_text(encoding="utf-8")
-    for name in ("page_loop.js", "page_tasks.js", "page.js"):
+    for name in SCRIPTS:
         page = page.replace(f"/* {name} */", (HERE / name).read_text(encoding="utf-8"))
     data = json.dumps(about).replace("<", "\\u003c")  # no name of a token may end the script
     return page.replace("/* models */", data)
@@ -148,8 +303,20 @@ def main(runs, args):
     for rule in RULES:
         _, thresholds[rule] = exits.RULES[rule]
     about = dict(models=models, world=worlds[0], rules=thresholds, most=args.loops or 48)
-    about.update(examples_of(loaded[0][2]))
+    _, model, task, flags = loaded[0]
+    about.update(examples_of(task))
     about["loops"] = min(about["loops"], about["most"])
+    about["tour"], words = tour_of(model, task, flags, about["most"])
+    if len(models) > 1:
+        words["control"] = models[1]["name"]
+    if args.boards:
+        about["boards"] = boards_of(args.boards, args.device)
+        words["boards"] = about["boards"]["model"]["about"]
+    if args.grokking:
+        about["grokking"] = grokking_of(args.grokking, args.device)
+        words["snapshots"] = len(about["grokking"]["steps"])
+        words["grokking"] = f"{about['grokking'].pop('parameters'):,} parameters"
+    about["words"] = words
     path = args.out or runs[0] / "page.html"
     path.write_text(fill(about), encoding="utf-8")
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -11,17 +11,18 @@
 // -------------------------------------------------------------------------------------------------
 // The loop
 
-// Yields the state before the first loop and after each, and where each layer of that loop looked:
-// one array a layer.
-function* states(model, tokens) {
+// Yields the state h before the first loop and after each, with what was seen inside that loop:
+// seen = [{step, x}, ..]. It may start from another state than its own, and at a later loop t.
+function* states(model, tokens, start = null, t = 0) {
   const { config } = model;
   let { h, e, positions } = begin(model, tokens);
-  yield { h, attention: [] };
+  h = start ?? h;
+  yield { h, seen: [] };
   const last = config.tied ? Infinity : config.loops; // a stack of different layers has an end
-  for (let t = 0; t < last; t++) {
-    const attention = [];
-    h = loop(model, h, e, t, positions, attention);
-    yield { h, attention };
+  for (; t < last; t++) {
+    const seen = [];
+    h = loop(model, h, e, t, positions, (step, x) => seen.push({ step, x }));
+    yield { h, seen };
   }
 }
 
@@ -35,24 +36,24 @@ function begin(model, tokens) {
   return { h, e, positions };
 }
 
-// One loop, t = 0, 1, ..: the question enters again, and the same layers run again.
-function loop(model, h, e, t, positions, attention) {
+// One loop, t = 0, 1, ..: the question enters again, and the same layers run again. `see` is told
+// of every step inside.
+function loop(model, h, e, t, positions, see) {
   const { config } = model;
+  see("the state before", h);
+  see("the question", e);
+  h = inject(model, h, e);
+  see("both together", h);
   const first = config.tied ? 0 : t * config.n_core; // the only thing that t is good for
-  h = runLayers(
-    model,
-    "core",
-    first,
-    first + config.n_core,
-    inject(model, h, e),
-    positions,
-    attention,
-  );
-  return config.reembed ? reembed(model, h) : h;
+  h = runLayers(model, "core", first, first + config.n_core, h, positions, see);
+  if (!config.reembed) return h;
+  h = reembed(model, h);
+  see("the prediction added", h);
+  return h;
 }
 
-function runLayers(model, part, from, to, x, positions, attention) {
-  for (let i = from; i < to; i++) x = block(model, `${part}.${i}`, x, positions, attention);
+function runLayers(model, part, from, to, x, positions, see = () => {}) {
+  for (let i = from; i < to; i++) x = block(model, `${part}.${i}`, x, positions, see);
   return x;
 }
 
@@ -129,29 +130,31 @@ function expected(logP, f) {
 // -------------------------------------------------------------------------------------------------
 // The block: attention and an MLP, as in any GPT
 
-function block(model, name, x, positions, attention) {
+function block(model, name, x, positions, see) {
   const { config, weights } = model;
   const maybeNorm = (norm, x) => {
     const gain = weights[`${name}.${norm}.weight`]; // pre, post and sandwich have not all of them
     return gain ? rmsNorm(x, gain) : x;
   };
-  x = maybeNorm(
-    "after_attention",
-    add(x, attend(model, name, maybeNorm("before_attention", x), positions, attention)),
-  );
-  const wide = linear(
-    maybeNorm("before_mlp", x),
-    weights[`${name}.mlp.0.weight`],
-    config.n_embd,
-  ).map(gelu);
-  return maybeNorm(
-    "after_mlp",
-    add(x, linear(wide, weights[`${name}.mlp.2.weight`], 4 * config.n_embd)),
-  );
+  const found = attend(model, name, maybeNorm("before_attention", x), positions, see);
+  see("attention finds", found);
+  x = maybeNorm("after_attention", add(x, found));
+  see("after attention", x);
+  const said = mlp(model, name, maybeNorm("before_mlp", x));
+  see("the MLP says", said);
+  x = maybeNorm("after_mlp", add(x, said));
+  see("after the MLP", x);
+  return x;
+}
+
+// Every token by itself: C numbers become 4C, and C again.
+function mlp({ config, weights }, name, x) {
+  const wide = linear(x, weights[`${name}.mlp.0.weight`], config.n_embd).map(gelu);
+  return linear(wide, weights[`${name}.mlp.2.weight`], 4 * config.n_embd);
 }
 
 // Every token mixes in what it finds at others. Each head has D channels and weights of its own.
-function attend({ config, weights }, name, x, positions, attention) {
+function attend({ config, weights }, name, x, positions, see) {
   const C = config.n_embd;
   const H = config.n_head;
   const D = C / H;
@@ -178,7 +181,7 @@ function attend({ config, weights }, name, x, positions, attention) {
         for (let d = 0; d < D; d++) y[i * C + h * D + d] += p[j] * v[j][d];
     }
   }
-  if (attention) attention.push(looks);
+  see("looks", looks);
   return linear(y, weights[`${name}.attention.out.weight`], C);
 }
 

@@ -1,6 +1,7 @@
 "use strict";
 // The tasks, as far as a page needs them: how a person writes a question, its tokens, and what a
-// perfect thinker has in mind at each token (null where that has no meaning). tasks.py and
+// perfect thinker has in mind at each token (null where that has no meaning). `explain` is what the
+// answer should be: a text, or a walk of places and relations in turns. tasks.py and
 // more_tasks/chains.py say what the tasks are. `world` is what the runs share (the facts, the size
 // of a board), and `setting` what one run may have of its own (its pause). A text that cannot be
 // read is an Error with a line for the person.
@@ -51,10 +52,9 @@ const TASKS = {
     answers: (tokens) => [tokens.length - 1],
     say: (prediction, { names }) => names[prediction.at(-1)],
     explain(question, world) {
-      const path = [question[0], ...this.truth(question, world).slice(1)].map(
-        (place) => world.names[place],
-      );
-      return `The facts say: ${path.join(" → ")}`;
+      const places = this.truth(question, world);
+      const name = (token) => world.names[token];
+      return question.flatMap((token, i) => (i ? [name(token), name(places[i])] : [name(token)]));
     },
   },
 
@@ -98,7 +98,7 @@ const TASKS = {
         .reverse()
         .join("")
         .replace(/^0+(?=.)/, ""),
-    explain: ([a, b]) => `${BigInt(a)} + ${BigInt(b)} = ${BigInt(a) + BigInt(b)}`,
+    explain: ([a, b]) => [`${BigInt(a)} + ${BigInt(b)} = ${BigInt(a) + BigInt(b)}`],
   },
 
   // A board, row by row, 0 for a blank.
@@ -123,7 +123,7 @@ const TASKS = {
     say: () => "",
     explain(question, world) {
       const number = completions(question, world).length;
-      return `This board has ${["no solution", "one solution", "several solutions"][number]}.`;
+      return [`This board has ${["no solution", "one solution", "several solutions"][number]}.`];
     },
   },
 
@@ -171,7 +171,7 @@ const TASKS = {
     answers: (tokens) => [tokens.length - 1],
     say: (prediction, { names }) => names[prediction.at(-1)],
     explain(question, world) {
-      return `The chain ends at ${world.names[this.truth(question, world).at(-1)]}.`;
+      return [`The chain ends at ${world.names[this.truth(question, world).at(-1)]}.`];
     },
     // Chain by chain, each from its end to its beginning, whatever the order in the text.
     order(tokens, world) {

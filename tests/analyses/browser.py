@@ -100,7 +100,7 @@ class Browser:
         if event == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
             self.problems.append(said["entry"]["text"])
         if event == "Network.requestWillBeSent" and not said["request"]["url"].startswith(
-            ("file:", "data:", "about:")
+            ("file:", "data:", "about:", "blob:")  # a blob is a part of the page
         ):
             self.problems.append(f"asked the network for {said['request']['url']}")
 

@@ -17,7 +17,8 @@ from tasks import IGNORE, Addition, MultiHop, Sudoku
 from train import load_model
 
 NODE = shutil.which("node")
-SCRIPTS = "".join((page.HERE / name).read_text() for name in ("page_loop.js", "page_tasks.js"))
+PARTS = ("loop", "tasks", "watch", "train")
+SCRIPTS = "".join((page.HERE / f"page_{part}.js").read_text() for part in PARTS)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +34,7 @@ def browser():
 def javascript(request):
     """
     javascript(f, argument) is the value of f(argument), where f is a function written in JavaScript
-    that stands beside page_loop.js and page_tasks.js.
+    that stands beside page_loop.js, page_tasks.js, page_watch.js and page_train.js.
     """
     if not NODE and not CHROMIUM:
         pytest.skip("neither node nor Chromium here (on Debian: apt-get install chromium)")
@@ -157,6 +158,199 @@ def test_exit_rules_measure_what_those_of_looped_measure(javascript):
     assert set(measured) == set(page.RULES)
 
 
+# ---- what can be watched
+
+OPENED = """({ model, start }) => {
+  for (const name in model.weights) model.weights[name] = Float64Array.from(model.weights[name]);
+  const tokens = model.tokens;
+  const thought = { model, tokens, answers: [2], after: [] };
+  thought.coming = states(model, tokens, start && Float64Array.from(start));
+  thinkTo(thought, model.loops);
+  const opened = openLoop(thought, model.loops, 3);
+  const looks = looksOf(thought, model.loops, 0);
+  return {
+    opened: opened.map((each) => ({ ...each, numbers: [...each.numbers] })),
+    looks: [...looks],
+    last: [...thought.after.at(-1).h],
+  };
+}"""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm", ("pre", "post"))
+def test_a_loop_is_opened_at_the_steps_of_the_block(norm, javascript):
+    """Each strip of numbers, computed again from the modules of PyTorch."""
+    model, question = build(norm=norm, injection="concat", reembed=True), tokens(rows=1)
+    found = javascript(OPENED, dict(model=told(model, question[0].tolist(), 3), start=None))
+    before = model.think(question, 2)
+    _, e, positions = model.begin(question)
+    block = model.core[0]
+    both = model.inject(before, e)
+    attended = block.attention(block.before_attention(both), positions)
+    middle = block.after_attention(both + attended)
+    said = block.mlp(block.before_mlp(middle))
+    end = block.after_mlp(middle + said)
+    steps = {
+        "the state before": before,
+        "the question": e,
+        "both together": both,
+        "attention finds": attended,
+        "after attention": middle,
+        "the MLP says": said,
+        "after the MLP": end,
+        "the prediction added": model.reembed(end),
+    }
+    assert [each["step"] for each in found["opened"]] == list(steps)
+    for each, x in zip(found["opened"], steps.values()):
+        assert torch.tensor(each["numbers"]) == pytest.approx(x[0, 3], abs=1e-4), each["step"]
+        p, read = model.head(x)[0, 3].softmax(-1).max(-1)
+        assert each["read"] == read.item() and each["p"] == pytest.approx(p.item(), abs=1e-4)
+    H, T = model.config.n_head, question.shape[1]
+    looks = torch.tensor(found["looks"]).view(H, T, T)
+    assert torch.allclose(looks.sum(2), torch.ones(H, T)) and (looks.triu(1) == 0).all()
+
+
+@torch.no_grad()
+def test_a_loop_may_begin_from_any_state(javascript):
+    model, question = build(), tokens(rows=1)
+    start = torch.randn(1, question.shape[1], model.config.n_embd)
+    given = told(model, question[0].tolist(), 3)
+    found = javascript(OPENED, dict(model=given, start=start.flatten().tolist()))
+    expected = model.think(question, 3, h=start).flatten()
+    assert torch.tensor(found["last"]) == pytest.approx(expected, abs=1e-4)
+
+
+DAMAGED = """({ model, hurt, kind }) => {
+  for (const name in model.weights) model.weights[name] = Float64Array.from(model.weights[name]);
+  const thought = { model, tokens: model.tokens, answers: [2], after: [] };
+  thought.coming = states(model, model.tokens);
+  thinkTo(thought, model.loops);
+  damage(thought, hurt.t, hurt.token, kind);
+  const predictions = thought.after.map(({ prediction }) => prediction);
+  const states_ = thought.after.map(({ h }) => [...h]);
+  return { states: states_, predictions, unhurt: thought.unhurt, healed: healedAfter(thought) };
+}"""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tied", (True, False))
+@pytest.mark.parametrize("kind", ("noise", "other"))
+def test_damage_is_one_vector_and_the_loops_go_on_from_there(kind, tied, javascript):
+    model, question = build(tied=tied, loops=6), tokens(rows=1)
+    t, token, T, C = 2, 3, question.shape[1], model.config.n_embd
+    given = dict(model=told(model, question[0].tolist(), 6), hurt=dict(t=t, token=token), kind=kind)
+    found = javascript(DAMAGED, given)
+    states = torch.tensor(found["states"]).view(7, T, C)
+    whole = model.trajectory(question, 6)[:, 0]
+    changed = (states - whole).abs().amax(2) > 1e-4
+    assert not changed[:t].any()
+    assert changed[t].tolist() == [i == token for i in range(T)]
+    assert states[t, token].norm().item() == pytest.approx(whole[t, token].norm().item(), abs=1e-3)
+    if kind == "other":  # in the form in which a question gives it
+        second = model.readout(whole[t][None])[0, token].topk(2).indices[1]
+        e = model.begin(second.view(1, 1))[1][0, 0]
+        cosine = torch.nn.functional.cosine_similarity(e, states[t, token], dim=0)
+        assert cosine.item() == pytest.approx(1, abs=1e-4)
+    _, e, positions = model.begin(question)
+    h = states[t][None]
+    for step in range(t, 6):
+        h = model.loop(h, e, step, positions)
+        assert (states[step + 1] - h[0]).abs().max() < 1e-3
+    same = [hurt == unhurt for hurt, unhurt in zip(found["predictions"], found["unhurt"])]
+    healed = max((loop + 1 for loop in range(7) if not same[loop]), default=t)
+    assert found["healed"] == (healed if healed < 7 else None)
+
+
+PLANE = """(points) => plane(points.map((point) => Float64Array.from(point)))"""
+
+
+def test_the_plane_is_that_of_the_largest_singular_values(javascript):
+    torch.manual_seed(0)
+    points = torch.randn(30, 8) * torch.tensor([5.0, 3, 1, 1, 1, 0.5, 0.5, 0.5])
+    found = javascript(PLANE, points.tolist())
+    u, s, _ = torch.linalg.svd(points - points.mean(0), full_matrices=False)
+    expected = u[:, :2] * s[:2]
+    places = torch.tensor(found["places"])
+    assert places.abs() == pytest.approx(expected.abs(), abs=1e-3)  # either sign will do
+    share = s[:2].square().sum() / s.square().sum()
+    assert found["share"] == pytest.approx(share.item(), abs=1e-5)
+
+
+def test_noise_is_normal_and_the_same_for_the_same_seed(javascript):
+    call = "(seed) => [...randomNumbers(seed, 5000)]"
+    first = torch.tensor(javascript(call, 1))
+    assert abs(first.mean()) < 0.06 and abs(first.std() - 1) < 0.04
+    assert first.abs().max() < 6 and (first.abs() > 2).float().mean() < 0.08
+    assert torch.tensor(javascript(call, 1)).equal(first)
+    assert not torch.tensor(javascript(call, 2)).equal(first)
+
+
+# ---- training
+
+GRADIENTS = """({ model, target }) => {
+  for (const name in model.weights) model.weights[name] = Float64Array.from(model.weights[name]);
+  const grads = likeWeights(model.weights);
+  const { loss, right } = lossAndGradients(model, model.tokens, target, model.loops, grads);
+  for (const name in grads) grads[name] = [...grads[name]];
+  return { loss, right, grads };
+}"""
+
+
+@pytest.mark.parametrize("loops", (1, 4))
+def test_gradients_are_those_of_pytorch(loops, javascript):
+    model, question = build(position="window", reach=3).double(), tokens(rows=1)
+    targets = torch.full_like(question, IGNORE)
+    targets[0, -1] = 7
+    loss, prediction = model.loss(question, targets, loops)
+    loss.backward()
+    given = dict(model=told(model, question[0].tolist(), loops), target=7)
+    found = javascript(GRADIENTS, given)
+    assert found["loss"] == pytest.approx(loss.item(), abs=1e-6)
+    assert found["right"] == (prediction[0, -1].item() == 7)
+    assert set(found["grads"]) == {name for name, _ in model.named_parameters()}
+    for name, p in model.named_parameters():
+        gradient = torch.tensor(found["grads"][name], dtype=torch.double)
+        assert p.grad.abs().max() > 1e-4, name
+        assert (gradient - p.grad.flatten()).abs().max() < 1e-6, name
+
+
+ADAM = """({ weights, gradients }) => {
+  const optimizer = newAdam(weights);
+  for (const grads of gradients) optimizer(grads, 0.01);
+  return weights;
+}"""
+
+
+def test_the_optimizer_is_that_of_pytorch(javascript):
+    torch.manual_seed(0)
+    p, q = torch.randn(6, dtype=torch.double), torch.randn(4, dtype=torch.double)
+    gradients = [(torch.randn(6).double(), torch.randn(4).double() / 10) for _ in range(5)]
+    gradients += [
+        (torch.ones(6).double() / 100, torch.zeros(4).double())
+    ]  # too short to be clipped
+    told = [dict(p=a.tolist(), q=b.tolist()) for a, b in gradients]
+    found = javascript(ADAM, dict(weights=dict(p=p.tolist(), q=q.tolist()), gradients=told))
+    optimizer = torch.optim.Adam([p, q], lr=0.01, betas=(0.9, 0.99))
+    for p.grad, q.grad in gradients:
+        torch.nn.utils.clip_grad_norm_([p, q], 1)
+        optimizer.step()
+    assert found["p"] == pytest.approx(p.tolist(), abs=1e-6)
+    assert found["q"] == pytest.approx(q.tolist(), abs=1e-6)
+
+
+TRAINED = """() => {
+  const found = [...training(1, 80, 16)];
+  return { losses: found.map(({ loss }) => loss), map: found.at(-1).map };
+}"""
+
+
+def test_training_in_the_page_lowers_the_loss(javascript):
+    found = javascript(TRAINED, None)
+    first, *others = torch.tensor(found["losses"]).view(8, 10).mean(1).tolist()
+    assert min(others) < 0.8 * first
+    assert len(found["map"]) == 8 and all(0 <= right <= 1 for row in found["map"] for right in row)
+
+
 # ---- the tasks
 
 TRUTH = """({ name, world, setting, texts }) => texts.map((text) => {
@@ -261,8 +455,15 @@ BOARD_SHOWN = "[...document.querySelectorAll('.board button')]"
 BOARD_SHOWN += ".map((cell) => cell.textContent || '0').join('')"
 
 
-def shown(browser):
-    return browser.run("document.querySelector('.said').textContent")
+def shown(browser, model=0):
+    """What stands behind the name of a model in the bar: its answer and whether it is right."""
+    text = browser.run(f"document.querySelectorAll('#verdicts button')[{model}].textContent")
+    return text.partition(": ")[2]
+
+
+def at_stop(browser, name):
+    browser.run(f"location.hash = '{name}'")
+    browser.wait(f"now.stop === '{name}'")
 
 
 @torch.no_grad()
@@ -273,6 +474,7 @@ def test_a_person_asks_and_drags(runs, run, browser, width, tmp_path):
         "page", runs / "hops", runs / "hops/control", "--out", tmp_path / "page.html", "--loops", 20
     )
     browser.open(tmp_path / "page.html", width, touch=width == 360)
+    at_stop(browser, "explore")
     assert browser.run("document.documentElement.scrollWidth") <= width  # nothing sticks out
     browser.type("#question", "c r2 r0 r1")
     model, task, _ = load_model(runs / "hops")
@@ -287,8 +489,7 @@ def test_a_person_asks_and_drags(runs, run, browser, width, tmp_path):
     browser.drag("#loops", 1, release=False)
     assert shown(browser) == says(model, 20)  # already while it is dragged
     browser.drag("#loops", 1)
-    of_control = browser.run("document.querySelectorAll('.said')[1].textContent")
-    assert of_control == says(control, 6)  # it has no more layers
+    assert shown(browser, 1) == says(control, 6)  # it has no more layers
     assert len(browser.run("document.querySelector('#models svg').textContent")) > 60
     browser.press("Home")  # the slider has the focus
     assert shown(browser) == says(model, 1)
@@ -304,6 +505,185 @@ def test_a_person_asks_and_drags(runs, run, browser, width, tmp_path):
     browser.type("#question", "c r7")
     assert "no relation" in browser.run("document.querySelector('#problem').textContent")
     assert browser.problems == []
+
+
+@pytest.mark.parametrize("width", (360, 1280))
+def test_the_tour_shows_at_each_stop_what_it_speaks_of(runs, run, browser, width, tmp_path):
+    browser.problems.clear()
+    run("page", runs / "hops", runs / "hops/control", "--out", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html", width, touch=width == 360)
+    seen = {}
+    for number in range(1, 8):
+        stop = browser.run("now.stop")
+        visible = "[...document.querySelectorAll('[data-stops]')].filter((each) => !each.hidden)"
+        seen[stop] = browser.run(f"{visible}.map((each) => each.id || each.tagName)")
+        assert seen[stop].count("ARTICLE") == 1
+        words = browser.run("document.querySelector('article:not([hidden])').innerText")
+        assert "  " not in words and " , " not in words and " ." not in words, words
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        assert browser.run("document.querySelector('#walk').textContent.length") > 3
+        if number < 7:
+            (browser.tap if width == 360 else browser.click)(".next")
+            browser.wait(f"now.stop !== '{stop}'")
+    assert list(seen) == [*"123456", "explore"]
+    for stop, panel in zip("1255", ("facts", "opened", "rules", "path")):
+        of_panel = f"!document.querySelector('#{panel}').closest('[hidden]')"
+        at_stop(browser, stop)
+        assert browser.run(of_panel)
+        assert browser.run(f"document.querySelector('#{panel}').innerHTML.length") > 500
+        at_stop(browser, "3")
+        assert not browser.run(of_panel)
+    assert browser.run("history.length") > 7  # the browser's Back is a step back
+    at_stop(browser, "4")
+    hops = "document.querySelector('#question').value.split(' ').length - 1"
+    assert browser.run(hops) == 4
+    browser.click("#another")
+    assert browser.run(hops) == 4
+    assert browser.problems == []
+
+
+def test_two_models_are_compared_on_a_phone(runs, run, browser, tmp_path):
+    run("page", runs / "hops", runs / "hops/control", "--out", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html", 390, touch=True)
+    at_stop(browser, "4")
+    widths = "[...document.querySelectorAll('#models > section')].map((each) => each.offsetWidth)"
+    assert shown(browser, 0) and shown(browser, 1)  # both answers stand in the bar
+    looped, control = browser.run(widths)
+    assert looped > 300 and control == 0
+    browser.tap("#verdicts button:nth-child(2)")
+    looped, control = browser.run(widths)
+    assert looped == 0 and control > 300
+    assert browser.run("document.querySelectorAll('#models svg')[1].clientWidth") > 100
+
+
+def test_a_person_opens_a_loop_and_does_harm(runs, run, browser, tmp_path):
+    browser.problems.clear()
+    run("page", runs / "hops", "--out", tmp_path / "page.html", "--loops", 20)
+    browser.open(tmp_path / "page.html", 1280)
+    at_stop(browser, "explore")
+    browser.type("#question", "c r2 r0 r1")
+    browser.drag("#loops", 0.5)
+    browser.place("#channel")
+    browser.run("document.querySelector('#channel').focus()")
+    browser.press("ArrowRight", times=3)
+    assert browser.run("document.querySelector('output[for=channel]').textContent") == "4 of 16"
+    strip = browser.run("document.querySelector('#opened').textContent")
+    path = browser.run("document.querySelector('#path').innerHTML")
+    browser.press("End")
+    assert browser.run("document.querySelector('#opened').textContent") != strip
+    browser.run("document.querySelector('#token').value = 1")
+    browser.run("document.querySelector('#token').onchange()")
+    assert browser.run("document.querySelector('#path').innerHTML") != path
+    before = browser.run("JSON.stringify(thoughts[0].after.map(({ prediction }) => prediction))")
+    browser.click("#hurt button:nth-child(1)")
+    assert browser.run("thoughts[0].hurt.token") == 1
+    assert "Overwritten after loop" in browser.run("document.querySelector('#healed').textContent")
+    browser.click("#hurt button:nth-child(3)")  # undo
+    after = browser.run("JSON.stringify(thoughts[0].after.map(({ prediction }) => prediction))")
+    assert after == before and browser.run("document.querySelector('#healed').textContent") == ""
+    assert browser.problems == []
+
+
+def test_a_person_trains_a_model(runs, run, browser, tmp_path):
+    browser.problems.clear()
+    run("page", runs / "hops", "--out", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html", 360, touch=True)
+    at_stop(browser, "explore")
+    browser.tap("#train")
+    browser.wait("document.querySelectorAll('#learning svg').length === 2", seconds=120)
+    assert browser.run("document.querySelector('#train').textContent") == "stop"
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    browser.tap("#train")
+    said = browser.run("document.querySelector('output[for=train]').textContent")
+    assert said.startswith("step ") and "of 800" in said
+    browser.run("new Promise((done) => setTimeout(done, 500))")  # nothing comes any more
+    assert browser.run("document.querySelector('output[for=train]').textContent") == said
+    assert browser.problems == []
+
+
+def test_play_moves_nothing_by_itself_if_motion_is_not_wanted(runs, run, browser, tmp_path):
+    run("page", runs / "hops", "--out", tmp_path / "page.html")
+    wanted = dict(name="prefers-reduced-motion", value="reduce")
+    browser.ask("Emulation.setEmulatedMedia", features=[wanted])
+    browser.open(tmp_path / "page.html", 800)
+    at_stop(browser, "3")
+    loops = browser.run("now.loops")
+    browser.click("#play")
+    browser.click("#play")
+    assert browser.run("now.loops") == loops + 2
+    browser.run("new Promise((done) => setTimeout(done, 700))")
+    assert browser.run("now.loops") == loops + 2
+    browser.ask("Emulation.setEmulatedMedia", features=[])
+
+
+@torch.no_grad()
+def test_a_question_that_is_wrong_at_rest_is_found(runs):
+    model, task, _ = load_model(runs / "hops")  # hardly trained: it rests, and is wrong
+    wrong, asked = page.find_wrong(model, task, 48)
+    logits, loops = model.solve(wrong[None], max_loops=48)
+    assert loops < 48 and logits[0, -1].argmax() != task.walk(wrong[None])[0, -1] and asked >= 500
+
+
+@torch.no_grad()
+def test_boards_are_solved_side_by_side(runs, run, browser, tmp_path):
+    browser.problems.clear()
+    run("page", runs / "hops", "--boards", runs / "boards", "--out", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html", 360, touch=True)
+    at_stop(browser, "explore")
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    assert browser.run("document.querySelectorAll('#thinking svg').length") == 4
+    browser.run("document.querySelector('#board-loops').focus()")
+    browser.press("ArrowRight", times=5)
+    model, task, _ = load_model(runs / "boards")
+    text = browser.run("document.querySelector('#board').value")
+    board = torch.tensor([[0 if c in "._" else int(c) for c in text]])
+    _, solution = task.boards.solutions(board)
+    wrong = int(((model(board, 5).argmax(-1) != solution) & (board == 0)).sum())
+    said = browser.run("document.querySelector('#thinking p').textContent")
+    assert said.startswith(f"{wrong} wrong" if wrong else "all right")
+    least = "[...document.querySelectorAll('#thinking p')].map((each) => each.textContent)"
+    moved = [float(text.split("moves ")[1].split(" %")[0]) for text in browser.run(least)]
+    kept = ["kept" in text for text in browser.run(least)]
+    assert sum(kept) == 1 and moved[kept.index(True)] == min(moved)
+    assert browser.problems == []
+
+
+@torch.no_grad()
+def test_the_record_of_grokking_is_what_the_snapshots_answer(runs, run, browser, tmp_path):
+    browser.problems.clear()
+    found = page.grokking_of(runs / "facts", "cpu")
+    model, task, _ = load_model(runs / "facts")
+    model.load_state_dict(torch.load(runs / "facts/snapshots/000001.pt", weights_only=True))
+    assert found["steps"][:2] == [1, 2] and len(found["questions"]) == 3
+    batch = task.batch("val", 0, len(task.listed["val", 2]), 2)
+    loops = len(found["questions"][0]["read"][0])
+    prediction = model(batch.tokens, loops).argmax(-1)
+    right = task.check(batch, prediction).float().mean().item()
+    assert found["curves"]["held out"][0] == pytest.approx(right, abs=1e-3)
+    question = found["questions"][1]
+    assert question["read"][0][-1] == prediction[0, 1:].tolist()
+    assert question["truth"] == task.walk(batch.tokens)[0, 1:].tolist()
+    run("page", runs / "hops", "--grokking", runs / "facts", "--out", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html", 360, touch=True)
+    at_stop(browser, "explore")
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    browser.run("document.querySelector('#step').focus()")
+    browser.press("End")
+    step = browser.run("document.querySelector('output[for=step]').textContent")
+    assert step == f"step {found['steps'][-1]}"
+    last = browser.run("document.querySelector('#recorded tr:last-child').textContent")
+    names = [found["names"][token] for token in found["questions"][0]["read"][-1][-1]]
+    assert last == f"loop {loops}{''.join(names)}"
+    assert browser.problems == []
+
+
+def test_runs_of_other_tasks_are_refused_beside_the_page(runs, run, capsys):
+    assert "wants a run of sudoku" in refused(
+        lambda: run("page", runs / "hops", "--boards", runs / "digits"), capsys
+    )
+    assert "wants a run of composition" in refused(
+        lambda: run("page", runs / "hops", "--grokking", runs / "hops"), capsys
+    )
 
 
 @torch.no_grad()
