@@ -1,13 +1,19 @@
 """
 Make the assignment from the repository: `python assignment/build.py` writes
 
-    build/assignment    what students get: exercises cut out of the code, handout, grader, notebook
+    build/assignment    what students get: exercises cut out of the code, handout, grader, notebook;
+                        and assignment.zip, the same to hand out
     build/solution      the same folder with the solutions
     build/autograder    only with --salt: what Gradescope gets (and autograder.zip). Keep this
                         folder and the salt to yourself
 
-The solutions are the repository's own code, and CUTS says what is cut out of it. The program takes
-a minute on one core, because a model is trained for E5 (with --salt two models).
+The solutions are the repository's own code, and CUTS says what is cut out of it. Without --salt
+nothing is trained: the model of E5 is assignment/given.pt. With --salt a model is trained, in 15
+seconds on an idle core. If its world leaves the solution too little room, that of SALT#2 is tried,
+then SALT#3 ..
+
+`python assignment/build.py --train-given` made given.pt. After a change of looped.py that old
+weights do not fit, it makes it again.
 """
 
 import argparse
@@ -31,8 +37,13 @@ sys.path[:0] = [str(HERE), str(ROOT)]
 
 import grade  # noqa: E402
 import torch  # noqa: E402
-from grader import judges, probes, sandbox, table  # noqa: E402
+from grader import dialogues, judges, probes, sandbox, table  # noqa: E402
 from mistakes import MISTAKES, apply  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from looped import Config, LoopedGPT  # noqa: E402
+from support.flags import find_task, flag_names  # noqa: E402
+from tasks import IGNORE  # noqa: E402
 
 # What students get of the repository, as patterns of file names
 CODE = [
@@ -48,6 +59,7 @@ CODE = [
     "analyses/think_more.py",
     "claims/__init__.py",
     "claims/experiment.py",
+    "claims/parts.py",
     "claims/rows.py",
     "claims/latent_thoughts.py",
     "claims/sums.py",
@@ -66,6 +78,21 @@ IMPORTED = [
     "support/processes.py",
     "requirements.txt",
 ]
+
+
+# ---- E5
+GIVEN = HERE / "given.pt"  # the settings and weights of a trained model, in the world without salt
+
+# A world is taken if the solution keeps this distance from every bar. Then another machine, which
+# rounds differently, and a solution that is written differently pass, too.
+WORLDS = 8  # that are tried for a salt
+ROOM_E4 = 0.04, 0.15  # above the bars of the trained hops and of twice as many
+ROOM_E5 = 0.015, 0.02  # below what a rule may lose, and above what it has to gain
+ANOTHER_RULE = """
+def rule(model, before, h, answer_mask, last):
+    moved = (h - before).norm(dim=-1) / h.norm(dim=-1)
+    return (moved * answer_mask).amax(1)
+"""
 
 
 @dataclass
@@ -261,47 +288,140 @@ def make_known(salt, solution):
     for check in table.CHECKS:
         if not check.snapshot:
             continue
-        ask, seed = getattr(probes, check.probe), grade.seed_of(salt, check.probe)
         wrong = []
         for mistake in MISTAKES:
             if mistake.file == "looped.py" and check.name in mistake.lost:
-                answer = ask(loader({"looped.py": apply(mistake, source)}), seed)
+                load = loader({"looped.py": apply(mistake, source)})
+                answer = answer_of(check.probe, load, salt)
                 wrong.append((mistake.lost[check.name], answer))
-        right = ask(loader({"looped.py": source}), seed)
+        right = answer_of(check.probe, loader({"looped.py": source}), salt)
         known[check.probe] = dict(right=right, wrong={check.name: wrong})
     return known
 
 
-def train_given(salt, solution):
-    """The solution's recipe, trained: E5 looks at it, and a hidden E4 need not train it again."""
+def train_recipe(salt, solution):
+    """
+    The solution's recipe, trained in the world of a salt: the flags, and what probes.train_recipe
+    answers.
+    """
     ask = loader({"recipe.py": solution["recipe.py"].decode()})
-    flags = judges.full_flags(json.loads(probes.recipe(ask, 1))["flags"])
+    said = json.loads(probes.recipe(ask, 2 * table.HOPS))
+    flags = judges.full_flags(said["flags"])
     payload = dict(flags=flags, salt=salt, most_loops=table.MOST_LOOPS, keep=True)
     answer, complaint = sandbox.run(solution, "train_recipe", payload, grade.TRAINING_SECONDS)
     if complaint:
         raise ValueError(f"the training of the solution's recipe {complaint}")
-    given = answer.pop("given")
-    right = given.pop("right")
+    return flags, answer | dict(loops=said["loops"], problem="")
+
+
+@torch.no_grad()
+def make_given(salt, trained):
+    """
+    What E5 looks at: the states of a trained model, loop by loop, when it is asked questions of
+    each number of hops, and what `readout` needs of the model. And what stays with the grader:
+    {"right": is question n right after each loop (loops, N), "val": is it of the val split (N,)}.
+    """
+    cls = find_task(table.WORLD["task"])
+    sizes = {name: table.WORLD[name] for name in flag_names(cls) if name in table.WORLD}
+    task = cls(seed=table.WORLD["seed"], salt=salt, **sizes)
+    model = LoopedGPT(Config(**trained["settings"]))
+    model.load_state_dict(trained["weights"])
+    tokens, targets, val = [], [], []
+    longest = 2 * table.HOPS
+    for split in ("val", "test"):
+        for hops in range(1, longest + 1):
+            batch = task.batch(split, 1, table.RULE_QUESTIONS, hops)
+            behind = (0, longest - hops)
+            tokens.append(F.pad(batch.tokens, behind, value=task.pad))
+            targets.append(F.pad(batch.targets, behind, value=IGNORE))
+            val += [split == "val"] * table.RULE_QUESTIONS
+    tokens, targets = torch.cat(tokens), torch.cat(targets)
+    states = torch.stack(list(model.states(tokens, table.RULE_LOOPS)))
+    predicted = torch.stack([model.readout(h).argmax(-1) for h in states[1:]])
+    right = ((predicted == targets) | (targets == IGNORE)).all(2)
+    # The places of each question are shuffled: where the answer stands would tell how many hops.
+    draw = torch.Generator().manual_seed(grade.seed_of(salt, "places"))
+    order = torch.rand(tokens.shape, generator=draw).argsort(1)
+    states = states.gather(2, order[None, :, :, None].expand_as(states))
+    readout = {name: trained["weights"][name] for name in ("embed.weight", "norm.weight")}
+    given = dict(
+        settings=trained["settings"],
+        weights=readout,
+        states=states.half(),  # which halves the file
+        answer_mask=(targets != IGNORE).gather(1, order),
+    )
     content = io.BytesIO()
     torch.save(given, content)
-    return content.getvalue(), right, {json.dumps(flags, sort_keys=True): (answer, "")}
+    return content.getvalue(), dict(right=right, val=torch.tensor(val))
 
 
-def make_course(salt, files, solution):
-    given, right, trained = train_given(salt, solution)
-    known = make_known(salt, solution) | {"rule": dict(right_after=right)}
-    course = grade.Course(salt, files, known, given, solution, trained)
-    refuse_hard_worlds(course, solution)
-    return course
+def make_course(salt, files, solution, given, right, reference=None, trained=None):
+    """`reference` and `trained` (recipes whose accuracy is known) are for a hidden course."""
+    known = make_known(salt, solution) | {"rule": right}
+    return grade.Course(salt, files, known, given, reference, trained or {})
 
 
-def refuse_hard_worlds(course, solution):
-    """With a few salts the world is one in which the solution itself misses a bar."""
-    graded = grade.grade(solution, course, ["e4", "e5_rule"])
-    if missed := [f"{check.name}: {message}" for check, _, message in graded if message]:
-        raise ValueError(
-            f"the solution does not reach the bars in this world ({missed[0]}): take another --salt"
-        )
+def make_public_course(files, solution):
+    """The course of the students' folder. Its model is trained already."""
+    trained = torch.load(GIVEN, weights_only=True)
+    return make_course("", files, solution, *make_given("", trained))
+
+
+def make_hidden_course(salt, files, solution):
+    """The course of the first of the worlds SALT, SALT#2, .. in which the solution has room."""
+    for number in range(1, WORLDS + 1):
+        chosen = f"{salt}#{number}" if number > 1 else salt
+        flags, trained = train_recipe(chosen, solution)
+        given, right = make_given(chosen, trained)
+        problem = no_room_in_e4(trained) or no_room_in_e5(given, right, solution)
+        if not problem:
+            known = dict(accuracy=trained["accuracy"])
+            recipes = {json.dumps(flags, sort_keys=True): (known, "")}
+            return make_course(chosen, files, solution, given, right, solution, recipes)
+        print(f"the world of the salt {chosen!r} is too hard for the solution ({problem})")
+    raise ValueError(f"none of {WORLDS} worlds leaves the solution room: choose another --salt")
+
+
+def no_room_in_e4(trained):
+    """Why the solution's recipe comes too near to a bar, or ""."""
+    hops = range(1, table.HOPS + 1)
+    reached = sum(judges.at_loops(trained, each) for each in hops) / table.HOPS
+    beyond = judges.at_loops(trained, 2 * table.HOPS)
+    if reached < table.BAR_TRAINED + ROOM_E4[0] or beyond < table.BAR_BEYOND + ROOM_E4[1]:
+        return f"E4: right in {reached:.2f}, and {beyond:.2f} of twice the hops"
+    return ""
+
+
+def no_room_in_e5(given, right, solution):
+    """Why the solution's rule or another one comes too near to a bar, or ""."""
+    for rule in (solution["exit_rule.py"].decode(), ANOTHER_RULE):
+        loss, gain = margins_of_rule(rule, given, right)
+        if loss > table.RULE_LOSS - ROOM_E5[0] or gain < table.RULE_GAIN + ROOM_E5[1]:
+            return f"E5: a rule loses {loss:.3f} and gains {gain:.3f}"
+    return ""
+
+
+def margins_of_rule(rule, given, right):
+    """What the rule (its source) loses to the best fixed count, and gains over an equal one."""
+    asked = dialogues.state_by_state(torch.load(io.BytesIO(given), weights_only=True))
+    measured = converse(probes.rule, loader({"exit_rule.py": rule}), asked)["measured"]
+    reached, best, _, fixed = judges.score(*judges.judged_loops(torch.stack(measured), right))
+    return best - reached, reached - fixed
+
+
+def converse(probe, load, asked):
+    """What sandbox.run does, in this process: for code that is trusted."""
+    try:
+        asked.send(probe(load, asked.send, **next(asked)))
+    except StopIteration as end:
+        return end.value
+
+
+def answer_of(probe, load, salt):
+    """What a probe with a snapshot is answered, in this process."""
+    if probe == "cost":
+        return converse(probes.cost, load, dialogues.passes(salt))
+    return getattr(probes, probe)(load, grade.seed_of(salt, probe))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -319,22 +439,28 @@ def write_public(folder, files, course):
     torch.save(course.known, folder / "grader" / "known.pt")
 
 
+def pack(folder, top=""):
+    """A zip beside a folder, with all its files, in a folder `top` or at the top of the zip."""
+    with zipfile.ZipFile(folder.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, Path(top, path.relative_to(folder)))
+
+
 def write_autograder(folder, course):
     """The files of Gradescope, and their zip: setup.sh and run_autograder at its top."""
     fresh(folder)
     needed = {name: (ROOT / name).read_bytes() for name in IMPORTED}
     needed |= {name: (HERE / name).read_bytes() for name in (*GRADER, "grade_all.py")}
     for name in ("setup.sh", "run_autograder"):
-        needed[name] = (HERE / "gradescope" / name).read_bytes()
+        text = (HERE / "gradescope" / name).read_text(encoding="utf-8")
+        needed[name] = text.encode()  # \n ends a line, also where git made it \r\n
     sandbox.write(needed, folder)
     torch.save(vars(course), folder / "hidden.pt")
     (folder / "hidden.pt").chmod(0o600)
     for name in ("setup.sh", "run_autograder"):
         (folder / name).chmod(0o755)
-    with zipfile.ZipFile(folder.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                archive.write(path, path.relative_to(folder))
+    pack(folder)
 
 
 def fresh(folder):
@@ -353,16 +479,22 @@ def main(argv=None):
     parser.add_argument("--out", default=str(ROOT / "build"), help="(default build/)")
     secret = "your secret: also makes build/autograder, with a hidden world of its own"
     parser.add_argument("--salt", default="", help=secret)
+    parser.add_argument("--train-given", action="store_true", help=f"make {GIVEN.name} again")
     args = parser.parse_args(argv)
     out = Path(args.out)
-    made = ["assignment", "solution"]
+    made = ["assignment", "assignment.zip", "solution"]
     try:
         files, solution = student_files(), solution_files()
-        course = make_course("", files, solution)
+        if args.train_given:
+            _, trained = train_recipe("", solution)
+            torch.save({name: trained[name] for name in ("settings", "weights")}, GIVEN)
+        course = make_public_course(files, solution)
         write_public(out / "assignment", files, course)
+        pack(out / "assignment", "assignment")  # before anybody tries it and leaves results behind
         write_public(out / "solution", solution, course)
         if args.salt:
-            write_autograder(out / "autograder", make_course(args.salt, files, solution))
+            course = make_hidden_course(args.salt, files, solution)
+            write_autograder(out / "autograder", course)
             made += ["autograder", "autograder.zip"]
     except (ValueError, OSError) as error:
         grade.fail(" ".join(str(error).split()))

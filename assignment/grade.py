@@ -1,11 +1,11 @@
 """
 Grade a submission: `python grade.py` in its folder prints the points of each exercise and names the
-usual mistake where something is not right yet. `--only e1 e2_cost` grades a part of it. The file
-results.json is for Gradescope.
+usual mistake where something is not right yet. `--only e1 e2_cost` grades a part of it.
 
 Each check runs in a process of its own (grader/sandbox.py). The course grades with `--hidden`, a
 file that build.py makes: then worlds, seeds and questions are other ones, recipes are trained by
-the course's own code, and only the files to be handed in are taken from the submission.
+the course's own code, only the files to be handed in are taken from the submission, and these run
+where they cannot reach the course.
 """
 
 import argparse
@@ -13,21 +13,25 @@ import hashlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.dont_write_bytecode = True  # nothing new in the folder that students get
 
 import torch  # noqa: E402
-from grader import judges, sandbox, table  # noqa: E402
+from grader import dialogues, judges, sandbox, submissions, table  # noqa: E402
 
 from support.files import load_tensors  # noqa: E402
 from support.hashing import stream  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-LARGEST = 5_000_000  # bytes of a submitted file
 TRAINING_SECONDS = 400  # of E4; it takes 15 on an idle core
+UNGUARDED = (
+    "submissions would run as {user} and could read hidden.pt: install bubblewrap, or run as root "
+    f"with a Python that all users can read (not {sys.executable}), or say --trust, if you trust "
+    "each line that was handed in"
+)
 
 
 def fail(message):
@@ -48,6 +52,7 @@ class Course:
     given: bytes  # the trained model of E5, as it goes to the submission
     reference: dict | None = None  # files that E4 trains with; None: the submission's own
     trained: dict = field(default_factory=dict)  # {flags: accuracy} of the reference so far
+    guard: str = ""  # what keeps submissions away from the course, see sandbox.py
 
 
 def read_public():
@@ -64,42 +69,25 @@ def read_public():
     for name, digest in manifest.items():
         if hashlib.sha256(files[name]).hexdigest() == digest:
             continue
-        if sandbox.is_ours(name):
+        if name == "grade.py" or name.startswith("grader/"):
             fail(f"{name} is not as it was handed out: put it back; the course grades with its own")
         print(f"note: {name} is not as it was handed out; the course grades with its own")
     return Course("", files, known, given)
 
 
-@contextmanager
-def hidden_course(path):
-    """The course from a --hidden file. While submissions run, the file is not on the disk."""
+def read_hidden(path, trust=False):
+    """The course from a --hidden file, and how it is guarded. Without a guard nothing is graded."""
     try:
-        content = Path(path).read_bytes()
         course = Course(**load_tensors(path))
-    except (OSError, ValueError, TypeError) as error:
+        Path(path).chmod(0o600)
+    except Exception as error:  # it may be any file
         fail(f"{path} is not a file that build.py makes ({' '.join(str(error).split())})")
     sandbox.keep_memory_to_ourselves()
-    Path(path).unlink()
-    try:
-        yield course
-    finally:
-        Path(path).write_bytes(content)
-
-
-def read_submission(folder):
-    """{name: bytes} of the files that are taken from a submission."""
-    folder = Path(folder)
-    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
-    if len(inside) == 1 and inside[0].is_dir() and inside[0].name != table.EXPERIMENT:
-        folder = inside[0]  # a zip often holds one folder that holds all
-    of_e6 = ("experiment.py", "result.json", "page.md")
-    names = [*table.SUBMITTED, *(f"{table.EXPERIMENT}/{name}" for name in of_e6)]
-    found = {}
-    for name in names:
-        path = folder / name
-        if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST:
-            found[name] = path.read_bytes()
-    return found
+    if not trust:
+        course.guard = sandbox.find_guard(course.files)
+        if not course.guard:
+            fail(UNGUARDED.format(user="root" if sandbox.is_root() else "you"))
+    return course
 
 
 # --------------------------------------------------------------------------------------------------
@@ -122,6 +110,7 @@ def grade(submission, course, only=(), jobs=1, seconds=None):
     for check in checks:
         answer, complaint = answers[check.probe]
         message = complaint or judges.judge(check, answer, course.known.get(check.probe, {}))
+        message = sandbox.one_line(message)
         graded.append((check, 0 if message else check.points, message))
     return graded
 
@@ -138,10 +127,14 @@ def ask(probe, files, submission, course, seconds):
         return texts, ""
     if probe == "recipe":
         return ask_recipe(files, course, seconds)
-    if probe == "rule":
-        files = {**files, "given.pt": course.given}
-        return sandbox.run(files, probe, dict(given_file="given.pt"), seconds)
-    return sandbox.run(files, probe, dict(seed=seed_of(course.salt, probe)), seconds)
+    if several_steps := getattr(dialogues, f"ask_{probe}", None):
+        try:
+            return several_steps(files, submission, course, seconds)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            what = f"{type(error).__name__}: {sandbox.one_line(error)}"
+            return None, f"{sandbox.NO_FORM} ({what})"
+    payload = dict(seed=seed_of(course.salt, probe))
+    return sandbox.run(files, probe, payload, seconds, course.guard)
 
 
 def seed_of(salt, probe):
@@ -153,15 +146,15 @@ def ask_recipe(files, course, seconds):
     Read the recipe in one process and train it in another. In the course's hands no line of the
     submission runs in the second one.
     """
-    text, complaint = sandbox.run(files, "recipe", dict(hops=2 * table.HOPS), seconds)
+    text, complaint = sandbox.run(files, "recipe", dict(hops=2 * table.HOPS), seconds, course.guard)
     if complaint:
         return None, complaint
     try:
         said = json.loads(text)
         flags = judges.full_flags(said["flags"])
         problem = judges.wrong_loops(said["loops"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return dict(problem=" ".join(str(error).split())), ""
+    except Exception as error:  # it was written by the submission
+        return dict(problem=sandbox.one_line(error)), ""
     if problem:
         return dict(problem=problem), ""
     trained, problem = train_once(flags, files, course)
@@ -179,15 +172,16 @@ def nearly(accuracy):
 
 
 def train_once(flags, files, course):
+    """(what probes.train_recipe answers, a complaint). What went well is not done a second time."""
     key = json.dumps(flags, sort_keys=True)
-    if key not in course.trained:
-        payload = dict(flags=flags, salt=course.salt, most_loops=table.MOST_LOOPS)
-        ours = {**course.files, **(course.reference or files)}
-        result = sandbox.run(ours, "train_recipe", payload, TRAINING_SECONDS)
-        if course.reference is None:
-            return result
+    if key in course.trained:
+        return course.trained[key]
+    payload = dict(flags=flags, salt=course.salt, most_loops=table.MOST_LOOPS)
+    ours = {**course.files, **(course.reference or files)}
+    result = sandbox.run(ours, "train_recipe", payload, TRAINING_SECONDS, course.guard)
+    if course.reference and result[0]:
         course.trained[key] = result
-    return course.trained[key]
+    return result
 
 
 # --------------------------------------------------------------------------------------------------
@@ -219,7 +213,7 @@ def as_gradescope(graded, note=""):
             max_score=check.points,
             output=message or "right",
             status="failed" if message else "passed",
-            visibility="visible",
+            visibility=table.VISIBILITY,
         )
         for check, points, message in graded
     ]
@@ -233,10 +227,11 @@ def parse(argv=None):
     )
     parser.error = fail
     add = parser.add_argument
-    add("submission", nargs="?", default=str(HERE), help="its folder (default: this one)")
+    add("submission", nargs="?", default=str(HERE), help="a folder or zip (default: this folder)")
     add("--only", nargs="+", default=[], help="exercises or checks, such as e1 e2_cost")
-    add("--out", default="results.json", help="(default results.json)")
+    add("--out", help="also write a results.json for Gradescope, under this name")
     add("--hidden", help="the course's hidden.pt")
+    add("--trust", action="store_true", help="with --hidden: run submissions as yourself")
     add("--jobs", type=int, default=1, help="checks at the same time (default 1)")
     add("--seconds", type=float, help="for each check (default 20; E4's training has 400)")
     args = parser.parse_args(argv)
@@ -245,8 +240,8 @@ def parse(argv=None):
         if not any(check.name.startswith(name) for check in table.CHECKS):
             known = ", ".join(check.name for check in table.CHECKS)
             fail(f"{name} is no exercise and no check; choose from {known}")
-    if not Path(args.submission).is_dir():
-        fail(f"{args.submission} is not a folder")
+    if not submissions.is_one(Path(args.submission)):
+        fail(f"{args.submission} is not a folder and not an archive")
     if args.jobs < 1 or (args.seconds is not None and not args.seconds > 0):
         fail("--jobs and --seconds must be more than 0")
     return args
@@ -255,17 +250,15 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     torch.set_num_threads(1)
-    submission = read_submission(args.submission)
-    if args.hidden:
-        with hidden_course(args.hidden) as course:
-            graded = grade(submission, course, args.only, args.jobs, args.seconds)
-    else:
-        graded = grade(submission, read_public(), args.only, args.jobs, args.seconds)
+    submission, found = submissions.read(Path(args.submission))
+    course = read_hidden(args.hidden, args.trust) if args.hidden else read_public()
+    graded = grade(submission, course, args.only, args.jobs, args.seconds)
     print(summary(graded))
-    try:
-        Path(args.out).write_text(json.dumps(as_gradescope(graded), indent=1))
-    except OSError as error:
-        fail(f"could not write {args.out}: {error.strerror}")
+    if args.out:
+        try:
+            Path(args.out).write_text(json.dumps(as_gradescope(graded, found), indent=1))
+        except OSError as error:
+            fail(f"could not write {args.out}: {error.strerror}")
 
 
 if __name__ == "__main__":

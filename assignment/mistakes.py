@@ -422,7 +422,14 @@ def task(name, changes, **lost):
 
 
 MOVE = "places.append(self.leads[move - 5, places[-1]])"
-NONE_FOUND = "no train question of difficulty"
+
+
+def refused(name, changes, message):
+    """A task that train.py does not take gets no points."""
+    checks = ("e3_pure", "e3_difficulty", "e3_splits", "e3_depth")
+    return task(name, changes, **dict.fromkeys(checks, message))
+
+
 E3 = [
     task(
         "an answer by chance",
@@ -449,13 +456,20 @@ E3 = [
         [("self.vocab_size = 8", "self.vocab_size = 7")],
         e3_difficulty="tokens are int64 from 0 to vocab_size - 1 = 6",
     ),
-    task(
+    refused(
         "difficulty is the width",
         [("((tokens == 5) | (tokens == 6)).sum(1)", "(tokens >= 0).sum(1)")],
-        e3_pure=NONE_FOUND,
-        e3_difficulty=NONE_FOUND,
-        e3_splits=NONE_FOUND,
-        e3_depth=NONE_FOUND,
+        "no train question of difficulty",
+    ),
+    refused(
+        "a field that is a flag already",
+        [("    moves: int = 8", "    steps: int = 8"), ("self.moves", "self.steps")],
+        "--steps cannot be a flag of the task my_task.py: it is one of training already",
+    ),
+    refused(
+        "a task that exists",
+        [("import IGNORE, Task", "import IGNORE, MultiHop"), ("(Task)", "(MultiHop)")],
+        "Places is a MultiHop, which exists already",
     ),
     task(
         "every question in every split",
@@ -466,6 +480,11 @@ E3 = [
         "the answer is the last token",
         [(MOVE, "places.append(move - 5)")],
         e3_depth="alone is right in 1.00",
+    ),
+    task(
+        "the sum of two tokens",
+        [(MOVE, "places.append((tokens[:, 1] + tokens[:, 2]) % 5)")],
+        e3_depth="a look at token 1 and 2 alone is right in 1.00",
     ),
     task(
         "always the same answer",
@@ -592,23 +611,27 @@ def rule(name, changes, message):
 
 
 RETURN = "return kl.masked_fill(~answer_mask, -math.inf).amax(1)"
-LIMIT = "THRESHOLD = 1e-4"
+TIME = "torch.where(last.isinf(), 100.0, last - 1)"
 E5 += [
-    rule("never", [(LIMIT, "THRESHOLD = -1.0")], "is the measure ever below the threshold?"),
-    rule("at once", [(LIMIT, "THRESHOLD = 1e9")], "is the threshold too high?"),
-    rule("too early", [(LIMIT, "THRESHOLD = 0.1")], "it stops before the walk is over"),
-    rule(
-        "the whole state",
-        [
-            (RETURN, "return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)"),
-            (LIMIT, "THRESHOLD = 0.05"),
-        ],
-        "as right, but at most",
-    ),
     rule(
         "the whole batch",
-        [(RETURN, f"{RETURN}.mean().expand(len(h))"), (LIMIT, "THRESHOLD = 0.01")],
-        "does it measure the batch, not each sequence?",
+        [(RETURN, f"{RETURN}.mean().expand(len(h))")],
+        "the same for all: does it measure the batch or time, not each sequence?",
+    ),
+    rule(
+        "the number of loops",
+        [("import math", "import math\n\nimport torch"), (RETURN, f"return {TIME}")],
+        "the same for all: does it measure the batch or time, not each sequence?",
+    ),
+    rule(
+        "the wrong way round",
+        [(RETURN, RETURN.replace("return ", "return -"))],
+        "for no question stops in time: is a number smaller where all is said?",
+    ),
+    rule(
+        "not a number",
+        [(RETURN, f"{RETURN} * math.nan")],
+        "for no question stops in time",
     ),
     rule(
         "one number",

@@ -1,39 +1,57 @@
 """
-The process that runs a submission: `python child.py PROBE OUT < payload`. It knows what is asked,
-but not what is right.
+The process that runs a submission: `python child.py PROBE USER`. It knows what is asked, but not
+what is right. The grader's questions come through stdin, and the answers leave through stdout.
 """
 
 import importlib
-import importlib.util
-import json
+import inspect
+import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1]
+MEMORY = 3 * 2**29  # bytes of address space, beside those that PyTorch has taken
+PROCESSES = 32  # and threads, of a user who is made for this check
 
 
 def main():
-    probe, out = sys.argv[1], Path(sys.argv[2])
-    payload = json.load(sys.stdin)
+    probe, user = sys.argv[1], int(sys.argv[2])
+    questions, answers = take_the_pipes()
+    if user:
+        become(user)
     import torch
 
     torch.set_num_threads(1)
-    limit_memory()
-    spec = importlib.util.spec_from_file_location("probes", Path(__file__).with_name("probes.py"))
-    probes = importlib.util.module_from_spec(spec)
+    limit(user)
     sys.path[0] = str(FOLDER)
-    spec.loader.exec_module(probes)
-    torch.save(None, out / "ready")
-    answer = dict(answer=None, complaint="", kind="")
+    from grader import messages, probes
+
+    def reply(said):
+        """What the grader asks next, now that it knows what is said."""
+        messages.send(answers, dict(said=said))
+        return messages.receive(questions)
+
     try:
-        answer["answer"] = getattr(probes, probe)(importlib.import_module, **payload)
+        question, function = reply("ready"), getattr(probes, probe)
+        if "ask" in inspect.signature(function).parameters:  # it goes on asking
+            question["ask"] = reply
+        messages.send(answers, dict(said=function(importlib.import_module, **question)))
     except NotImplementedError as error:
-        answer.update(complaint=one_line(error), kind="unwritten")
+        messages.send(answers, dict(complaint=f"not written yet ({one_line(error)})"))
     except Exception as error:
-        answer["complaint"] = f"{type(error).__name__}: {one_line(error)}{place(error)}"
-    torch.save(answer, out / "unfinished.pt")
-    (out / "unfinished.pt").rename(out / "answer.pt")
+        complaint = f"{type(error).__name__}: {one_line(error)}{place(error)}"
+        messages.send(answers, dict(complaint=complaint))
+
+
+def take_the_pipes():
+    """The ends of the pipes; print of a submission goes to stderr, and its input is empty."""
+    questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    return questions, answers
 
 
 def one_line(error):
@@ -51,14 +69,34 @@ def place(error):
     return ""
 
 
-def limit_memory():
+def become(user):
+    """From root to a user who owns nothing but this folder. There is no way back."""
+    with suppress(OSError):  # if memory runs out, the system ends this process and not the grader
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def limit(user):
+    """What this process and those that it starts may take, as far as the system can limit it."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: it ends if the grader is killed
     try:
         import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, 16 * 2**30))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**28, 2**28))
-    except (ImportError, ValueError, OSError):  # on Windows, or if less is allowed already
-        pass
+    except ImportError:  # Windows
+        return
+    limits = dict(RLIMIT_CORE=0, RLIMIT_FSIZE=2**26, RLIMIT_CPU=600)
+    if user:
+        limits["RLIMIT_NPROC"] = PROCESSES
+    with suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limits["RLIMIT_AS"] = pages * resource.getpagesize() + MEMORY
+    for name, most in limits.items():
+        with suppress(ValueError, OSError):  # less may be allowed already
+            resource.setrlimit(getattr(resource, name), (most, most))
 
 
 if __name__ == "__main__":

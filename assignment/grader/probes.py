@@ -53,17 +53,14 @@ def counts_of(seed):
 
 
 def known(looped):
-    """A model whose loop is a known map of h, e and t, and counts the rows that it was given."""
+    """A model whose loop is a known map of h, e and t."""
 
     class Known(looped.LoopedGPT):
         def __init__(self, config):
             super().__init__(config)
             self.gain = torch.nn.Parameter(torch.ones(config.n_embd))
-            self.rows = self.rows_with_gradient = 0
 
         def loop(self, h, e, t, positions):
-            self.rows += len(h)
-            self.rows_with_gradient += len(h) * torch.is_grad_enabled()
             return torch.tanh(self.gain * h + e + 0.3 * t)
 
     return Known
@@ -160,68 +157,101 @@ def gradients_of(last, model, start, seed):
     return {name: torch.zeros(()) if part is None else part for name, part in parts.items()}
 
 
-def cost(load, seed):
-    """The last state by `think`, its gradients, and the rows that `loop` was given."""
+def cost(load, ask, seed):
+    """The last state by `think` and its gradients. The grader counts the rows that it loops."""
     looped, per_row, answers = load("looped"), counts_of(seed), {}
     for k in (0, 2):
-        model = build(looped, seed, known(looped), backprop_loops=k)
+        case = f"backprop_loops={k}"
+        model = build(looped, seed, counted(looped, ask, case), backprop_loops=k)
         h = state_of(seed + 20).requires_grad_()
         last = model.think(tokens_of(seed), per_row, h)
         found = dict(state=last.detach(), **gradients_of(last, model, h, seed))
-        found["rows looped"] = model.rows
-        found["rows looped with a gradient"] = model.rows_with_gradient
         for name, part in found.items():
-            answers[f"{name}, backprop_loops={k}"] = part
-    model = build(looped, seed, known(looped))
+            answers[f"{name}, {case}"] = part
+    model = build(looped, seed, counted(looped, ask, "one count for all"))
     answers["one count for all"] = model.think(tokens_of(seed), 4).detach()
     return answers
 
 
+def counted(looped, ask, case):
+    """A model whose loop only the grader can compute: dialogues.passes."""
+
+    class Pass(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, t, tracked):
+            reply = ask(dict(case=case, x=x, t=t, tracked=tracked))
+            if tracked:
+                ctx.save_for_backward(reply["slope"])
+            return reply["h"]
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * ctx.saved_tensors[0], None, None
+
+    class Counted(looped.LoopedGPT):
+        def __init__(self, config):
+            super().__init__(config)
+            self.gain = torch.nn.Parameter(torch.ones(config.n_embd))
+
+        def loop(self, h, e, t, positions):
+            return Pass.apply(self.gain * h + e, t, torch.is_grad_enabled())
+
+    return Counted
+
+
 # --------------------------------------------------------------------------------------------------
-# E3
+# E3: questions come from one process and answers from another, which cannot remember what was asked
 
 
-def only_task(load):
-    """The subclass of Task that my_task.py defines."""
-    Task, module = load("tasks").Task, load("my_task")
-    mine = []
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == "my_task":
-            mine.append(value)
-    if len(mine) != 1:
-        raise ValueError(f"my_task.py has {len(mine)} subclasses of Task; it needs one")
-    return mine[0]
+def task_of(load, seed):
+    """The submission's task, made as train.py makes it. ValueError where train.py refuses it."""
+    train, support, Task = load("train"), load("support.flags"), load("tasks").Task
+    flags, _ = unless_refused(lambda: train.parse_flags(["--task=my_task.py", f"--seed={seed}"]))
+    task = support.make_task(flags)
+    for each in type(task).__mro__:
+        if each.__module__ != type(task).__module__ and each not in Task.__mro__:
+            found = f"{type(task).__name__} is a {each.__name__}, which exists already"
+            raise ValueError(f"{found}: write a subclass of Task, with methods of your own")
+    return task
 
 
-def task(load, seed):
-    """Batches of the submission's task, and what the task says of them when it is asked again."""
-    task = only_task(load)(seed=seed)
+def unless_refused(command):
+    """What a command of train.py returns; ValueError with its last line if it gives up."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            return command()
+        except SystemExit:
+            raise ValueError(said.getvalue().strip().splitlines()[-1]) from None
+
+
+def questions(load, seed):
+    """Questions of the submission's task: of several difficulties, and of each split."""
+    task = task_of(load, seed)
     most = task.max_difficulty
     asked = dict(easy=1, middle=(most + 1) // 2, hardest=most)
     if task.grows:
         asked["beyond"] = int(min(task.hardest, most + max(1, most // 2)))
-    found = dict(max_difficulty=most, vocab_size=task.vocab_size, batches={}, splits={})
-    backwards = torch.arange(199, -1, -1)
+    found = dict(vocab_size=task.vocab_size, tokens={}, again={}, splits={}, difficulty=asked)
     for name, difficulty in asked.items():
         wanted = torch.full((200,), difficulty)
         torch.manual_seed(1)
-        tokens = task.question(generator(seed), wanted)
+        found["tokens"][name] = task.question(generator(seed), wanted)
         torch.manual_seed(2)  # if a question depends on global random numbers, it changes now
-        again = task.question(generator(seed), wanted)
-        found["batches"][name] = dict(
-            difficulty=difficulty,
-            tokens=tokens,
-            again=again,
-            measured=task.measure(tokens),
-            targets=task.answer(tokens),
-            targets_again=task.answer(tokens),
-            backwards=task.answer(tokens[backwards])[backwards],
-        )
+        found["again"][name] = task.question(generator(seed), wanted)
     for split in ("train", "val", "test"):
         found["splits"][split] = task.batch(split, 0, 300, most).tokens
-    batch = task.batch("train", 1, 1000, most)
-    found["hardest"] = dict(tokens=batch.tokens, targets=batch.targets)
+    for difficulty in task.difficulties("val"):  # training evaluates them all
+        task.batch("val", 0, 100, difficulty)
+    found["tokens"]["many"] = task.batch("train", 1, 2000, most).tokens
     return found
+
+
+def answers(load, ask, seed):
+    """What the task measures of questions (N, T), and how it answers them, until none comes."""
+    task, tokens = task_of(load, seed), ask("ready")
+    while True:
+        tokens = ask(dict(measured=task.measure(tokens), targets=task.answer(tokens)))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -239,7 +269,10 @@ def recipe(load, hops):
 
 
 def train_recipe(load, flags, salt, most_loops, keep=False):
-    """Train multi-hop with these flags; accuracy (hops, loops) on test, to twice the hops."""
+    """
+    Train multi-hop with these flags; accuracy (hops, loops) on test, to twice the hops. With `keep`
+    also the model, as E5 wants it.
+    """
     words = [f"--salt={salt}", "--threads=1", "--device=cpu", "--out=run", "--overwrite"]
     words += ["--eval_every=100000"]
     for name, value in flags.items():
@@ -248,19 +281,16 @@ def train_recipe(load, flags, salt, most_loops, keep=False):
             word = f"--{name}" if value else f"--no-{name}"
         words.append(word)
     train, accuracy_by_loop = load("train"), load("analyze").accuracy_by_loop
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        try:
-            load("support.processes").run_main(lambda: train.main(words))
-        except SystemExit:
-            raise ValueError(said.getvalue().strip().splitlines()[-1]) from None
+    run_main = load("support.processes").run_main
+    unless_refused(lambda: run_main(lambda: train.main(words)))
     model, task, _ = train.load_model("run")
     accuracy = []
     for hops in range(1, 2 * task.hops + 1):
         accuracy.append(accuracy_by_loop(model, task, "test", hops, most_loops, 200))
     answer = dict(accuracy=torch.tensor(accuracy))
     if keep:
-        answer["given"] = given_of(model, task, most_loops)
+        settings = {name: value for name, value in vars(model.config).items() if value != ()}
+        answer |= dict(settings=settings, weights=dict(model.state_dict()))
     return answer
 
 
@@ -268,53 +298,24 @@ def train_recipe(load, flags, salt, most_loops, keep=False):
 # E5
 
 
-@torch.no_grad()
-def given_of(model, task, most_loops):
+def rule(load, ask, settings, weights, answer_mask, before, h):
     """
-    What E5 looks at: questions to a trained model (N, T), 30 of each number of hops, the states of
-    the model, and whether it is right after each loop.
+    What the submission's rule measures after each loop, (N,) numbers. The grader hands over one
+    state at a time, and of the model only what `readout` needs, so no rule can look ahead.
     """
-    batches = [task.batch("test", 1, 30, hops) for hops in range(1, 2 * task.hops + 1)]
-    width = max(batch.tokens.shape[1] for batch in batches)
-
-    def wide(part, fill):
-        return torch.nn.functional.pad(part, (0, width - part.shape[1]), value=fill)
-
-    tokens = torch.cat([wide(batch.tokens, task.pad) for batch in batches])
-    targets = torch.cat([wide(batch.targets, IGNORE) for batch in batches])
-    states = list(model.states(tokens, most_loops))
-    predicted = torch.stack([model.readout(h).argmax(-1) for h in states[1:]])
-    settings = {name: value for name, value in vars(model.config).items() if name != "coordinates"}
-    return dict(
-        settings=settings,
-        weights=dict(model.state_dict()),
-        states=torch.stack(states),
-        answer_mask=targets != IGNORE,
-        right=((predicted == targets) | (targets == IGNORE)).all(2),  # (loops, N)
-        hops=task.measure(tokens),
-    )
-
-
-@torch.no_grad()
-def rule(load, given_file):
-    """After how many loops does the submission's rule stop each question?"""
     looped, submitted = load("looped"), load("exit_rule")
-    given = torch.load(given_file, weights_only=True)
-    model = looped.LoopedGPT(looped.Config(**given["settings"]))
-    model.load_state_dict(given["weights"])
+    model = looped.LoopedGPT(looped.Config(**settings))
+    model.load_state_dict(weights, strict=False)
     model.readout = model.head  # there is no coda; so a mistake in E1 costs nothing here
-    states, mask = given["states"], given["answer_mask"]
-    last, below = torch.full((len(mask),), torch.inf), []
-    for before, h in zip(states[:-1], states[1:]):
-        last = submitted.rule(model, before, h, mask, last)
-        if not torch.is_tensor(last) or last.shape != (len(mask),):
-            found = type(last).__name__
-            if torch.is_tensor(last):
-                found = f"a tensor {tuple(last.shape)}"
+    last = torch.full((len(h),), torch.inf)
+    while True:
+        with torch.no_grad():
+            last = submitted.rule(model, before, h, answer_mask, last)
+        if not torch.is_tensor(last) or last.shape != (len(h),):
+            shape = f"a tensor {tuple(last.shape)}" if torch.is_tensor(last) else ""
+            found = shape or type(last).__name__
             raise ValueError(f"rule returned {found}, not a number for each sequence, (B,)")
-        below.append(last < submitted.THRESHOLD)
-    below[-1] = torch.ones_like(below[-1])  # after the last loop every question stops
-    return dict(loops=torch.stack(below).int().argmax(0) + 1)
+        before, h = h, ask(last)
 
 
 @torch.no_grad()

@@ -2,8 +2,6 @@
 
 import math
 
-THRESHOLD = 1e-4
-
 
 def rule(model, before, h, answer_mask, last):
     """How far a loop moved the prediction, KL(p_t, p_(t-1)) in nats: the largest at an answer."""

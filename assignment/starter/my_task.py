@@ -1,8 +1,8 @@
 """
 E3: a task of your own. Train it, then draw its heat map:
 
-    python train.py --task my_task.py --steps 1000
-    python analyze.py depth runs/my_task
+    python train.py --task my_task.py --steps 1000 --threads 1 --overwrite
+    python analyze.py depth runs/my_task          writes runs/my_task/depth.png: hand in as e3.png
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tasks import IGNORE, Task  # noqa: F401
 class MyTask(Task):
     """What is asked, and one question with its answer as a string."""
 
-    length: int = 6  # the most steps in training; each field is a flag of train.py
+    length: int = 6  # the most steps in training; a field is a flag, so no other may be called so
 
     def __post_init__(self):
         self.max_difficulty = self.length

@@ -5,7 +5,8 @@ FLAGS are settings of train.py (`python train.py --task multihop --help`). They 
 that table.START in grader/table.py names; table.MOST has the budget, and table.FREE names the other
 settings that you may choose. Try your settings yourself before you grade them:
 
-    python train.py --hops 3 --entities 8 --relations 3 --n_embd 32 --n_head 2 --steps 400
+    python train.py --hops 3 --entities 8 --relations 3 --n_embd 32 --n_head 2 --steps 400 \
+        --threads 1 --overwrite                   (all in one line on Windows)
     python analyze.py depth runs/multihop --factor 2 --loops 24
 """
 

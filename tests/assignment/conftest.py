@@ -1,11 +1,10 @@
 """
-One course for all tests, so that they need a single training. It is that of a hidden world, and E5
-of the public folder looks at its model, too.
+One course for all tests, so that they need a single training, that of E4. It is the course of a
+hidden world, but E5 looks at the model of the students' folder.
 """
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,20 +22,49 @@ def solution():
 
 
 @pytest.fixture(scope="session")
-def hidden(solution):
-    """The course as the autograder has it."""
-    import build
-
-    return build.make_course(SALT, build.student_files(), solution)
-
-
-@pytest.fixture(scope="session")
-def public(hidden, solution):
+def public(solution):
     """The course as students have it."""
     import build
 
-    known = build.make_known("", solution) | {"rule": hidden.known["rule"]}
-    return replace(hidden, salt="", known=known, reference=None)
+    return build.make_public_course(build.student_files(), solution)
+
+
+@pytest.fixture(scope="session")
+def hidden(public, solution):
+    """The course as the autograder has it."""
+    import build
+
+    given, right = public.given, public.known["rule"]
+    return build.make_course(SALT, build.student_files(), solution, given, right, solution)
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """Run the probes in this process, which is faster; trainings keep a process of their own."""
+    import build
+    from grader import probes, sandbox
+
+    from support.flags import find_task
+
+    elsewhere = sandbox.run
+    monkeypatch.chdir(tmp_path)
+
+    def run(files, probe, asked, seconds, *more):
+        if probe == "train_recipe":
+            return elsewhere(files, probe, asked, seconds, *more)
+        (tmp_path / "my_task.py").write_bytes(files["my_task.py"])
+        find_task.cache_clear()  # it knows my_task.py as an earlier test wrote it
+        names = ("looped.py", "my_task.py", "recipe.py", "exit_rule.py")
+        load = build.loader({name: files[name].decode() for name in names})
+        ask = getattr(probes, probe)
+        try:
+            if isinstance(asked, dict):
+                return ask(load, **asked), ""
+            return build.converse(ask, load, asked), ""
+        except Exception as error:
+            return None, f"{type(error).__name__}: {error}"
+
+    monkeypatch.setattr(sandbox, "run", run)
 
 
 @pytest.fixture(scope="session")

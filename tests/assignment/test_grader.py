@@ -1,22 +1,22 @@
 """
-The grader from the outside: the untouched folder, submissions that misbehave, secrets that they
-must not reach, and many submissions at once.
+The grader from the outside: the untouched folder, submissions that misbehave, submissions that are
+packed in strange ways, and many at once. For those that cheat, see test_cheats.py.
 """
 
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grade
 import grade_all
 import pytest
-from grader import sandbox, table
-
-SALT = "a-secret-of-the-tests"  # as in conftest.py
+from grader import sandbox, submissions, table
 
 
 def run(folder, *argv):
@@ -27,16 +27,14 @@ def run(folder, *argv):
 
 def test_the_untouched_folder_gets_zero_and_no_traceback(folders):
     """The other checks: test_mistakes.py, in one process."""
+    before = sorted((folders / "assignment").rglob("*"))
     done = run(folders / "assignment", "--jobs", 2, "--only", "e1_loop", "e4", "e6")
+    assert sorted((folders / "assignment").rglob("*")) == before  # it is handed out as it was
     assert done.returncode == 0 and not done.stderr and "Traceback" not in done.stdout, done.stderr
-    assert (
-        done.stdout.endswith("\n0 of 25 points\n") and done.stdout.count("not written yet (E") == 4
-    ), done.stdout
-    results = json.loads((folders / "assignment" / "results.json").read_text())
-    assert results["score"] == 0 and len(results["tests"]) == 5
-    assert all(
-        test["score"] == 0 and test["max_score"] > 0 and test["output"] for test in results["tests"]
-    )
+    names = ("e1_loop", "e4", "e6")
+    most = sum(check.points for check in table.CHECKS if check.name.startswith(names))
+    assert done.stdout.endswith(f"\n0 of {most:g} points\n"), done.stdout
+    assert done.stdout.count("not written yet (E") == 4, done.stdout
 
 
 def test_the_solution_in_the_students_folder(folders):
@@ -52,7 +50,12 @@ def test_a_recipe_is_trained_with_the_students_own_code(folders, full, tmp_path)
     done = run(
         folders / "assignment", submission, "--only", "e4", "--out", tmp_path / "results.json"
     )
-    assert "0 of 15 points" in done.stdout and "no attribute 'think'" in done.stdout, done.stdout
+    assert "\n0 of " in done.stdout and "no attribute 'think'" in done.stdout, done.stdout
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["score"] == 0 and len(results["tests"]) == 3
+    assert "found: looped.py, recipe.py\nmissing: my_task.py, " in results["output"]
+    for test in results["tests"]:
+        assert test["score"] == 0 and test["max_score"] > 0 and test["output"]
 
 
 BAD = {
@@ -64,16 +67,12 @@ BAD = {
         "No module named 'no_such_thing' (looped.py, line 1)",
     ),
     "edits the grader": (
-        "open('grader/judges.py', 'w').write('def judge(*_): return 0')",
-        "the submission changed grader/judges.py while it ran",
+        "from pathlib import Path\n"
+        "for path in Path('grader').glob('*.py'):\n"
+        "    path.write_text('def judge(*_): return None')",
+        "module 'looped' has no attribute",
     ),
     "takes all memory": ("x = bytearray(2**45)", "MemoryError"),
-    "answers in our place": (
-        "import os, sys, torch\n"
-        "torch.save({'answer': {}, 'complaint': ''}, sys.argv[2] + '/answer.pt')\n"
-        "os._exit(0)",
-        "the answer has not the form that it should have",
-    ),
 }
 
 
@@ -92,54 +91,6 @@ def test_a_submission_that_misbehaves_gets_zero_and_a_line(hidden, full):
                 f"{name}: {message}"
             )
     assert grade.grade(full, hidden, ["e1_loop"])[0][1] == 5  # and the course is unharmed
-
-
-SPY = """
-import os
-from pathlib import Path
-
-SALT = {salt!r}[::-1].encode()  # the spy knows it only to say whether it has seen it
-seen = []
-for name in ("environ", "cmdline"):
-    for process in ("self", str(os.getppid())):
-        try:
-            seen.append(Path("/proc", process, name).read_bytes())
-        except OSError:
-            pass
-for top in ({folder!r}, "..", "."):
-    for path in Path(top).rglob("*"):
-        if path.is_file():
-            seen.append(path.read_bytes())
-raise ValueError(f"read {{len(seen)}} things, salt seen: {{any(SALT in each for each in seen)}}")
-"""
-
-
-def test_a_spy_does_not_find_the_salt(folders, full, tmp_path):
-    hidden_file = folders / "autograder" / "hidden.pt"
-    before = hidden_file.read_bytes()
-    assert SALT.encode() in before
-    spy = SPY.format(salt=SALT[::-1], folder=str(folders / "autograder"))
-    sandbox.write(full | {"looped.py": spy.encode()}, tmp_path / "spy")
-    done = run(
-        folders / "autograder", tmp_path / "spy", "--hidden", "hidden.pt", "--only", "e1_loop"
-    )
-    assert "salt seen: False" in done.stdout and "read 0" not in done.stdout, (
-        done.stdout + done.stderr
-    )
-    assert hidden_file.read_bytes() == before  # it is back
-
-
-def test_what_is_not_to_be_submitted_is_not_taken(tmp_path, full):
-    sandbox.write(
-        full | {"grade.py": b"", "grader/judges.py": b"", "tasks.py": b"", "e6/more.py": b""},
-        tmp_path / "in",
-    )
-    assert set(grade.read_submission(tmp_path / "in")) == set(full)
-    assert grade.read_submission(tmp_path) == grade.read_submission(
-        tmp_path / "in"
-    )  # one folder in the folder
-    (tmp_path / "in" / "recipe.py").write_bytes(b"#" * (grade.LARGEST + 1))
-    assert "recipe.py" not in grade.read_submission(tmp_path / "in")
 
 
 def test_an_edited_grader_is_refused_and_other_edits_are_noted(
@@ -172,6 +123,7 @@ def test_an_edited_grader_is_refused_and_other_edits_are_noted(
         ([".", "--only", "e9"], "e9 is no exercise and no check"),
         ([".", "--jobs", "0"], "must be more than 0"),
         ([".", "--hidden", "/no/hidden.pt"], "is not a file that build.py makes"),
+        ([".", "--hidden", __file__], "is not a file that build.py makes"),
         (["--nonsense"], "unrecognized arguments"),
     ],
 )
@@ -182,29 +134,109 @@ def test_bad_input_is_refused_in_one_line(argv, said, capsys):
     assert stop.value.code == 2 and said in error and error.count("\n") == 1
 
 
-def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
-    """A folder, a zip and a broken zip; checks that take a process are left out here."""
-    import shutil
+# ---- packed in strange ways
 
+
+def zip_of(files):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
+def test_files_are_found_at_any_depth_and_nothing_else_is_taken(tmp_path, full):
+    others = {"grade.py": b"", "grader/judges.py": b"", "tasks.py": b"", "e6/more.py": b""}
+    sandbox.write(full | others, tmp_path / "a" / "b" / "c")
+    sandbox.write({"essay.pdf": b"", ".git/looped.py": b"old", "__MACOSX/recipe.py": b""}, tmp_path)
+    os.symlink(__file__, tmp_path / "report.md")
+    taken, found = submissions.read(tmp_path)
+    assert taken == full
+    missing = [name for name in submissions.NAMES if name not in full]
+    assert f"\nmissing: {', '.join(missing)}\n" in found and "report.md" in missing
+    assert "\nnot taken: essay.pdf, a/b/c/grade.py, " in found
+    (tmp_path / "a" / "b" / "c" / "recipe.py").write_bytes(b"#" * (submissions.LARGEST + 1))
+    taken, found = submissions.read(tmp_path)
+    assert "recipe.py" not in taken and "a/b/c/recipe.py is larger than 5 MB" in found
+
+
+@pytest.mark.parametrize("name", ["HW.ZIP", "hw.tar.gz", "moodle"])
+def test_archives_of_every_kind_are_opened(name, tmp_path, full):
+    history = {f".git/objects/{i}": "" for i in range(300)}
+    content = zip_of(history | {f"hand-in\\{name}": text for name, text in full.items()})
+    if name == "HW.ZIP":
+        (tmp_path / name).write_bytes(content)
+    elif name == "moodle":  # a folder with a zip
+        sandbox.write({"Ada_123_file/hw.zip": content}, tmp_path / name)
+    else:
+        sandbox.write(full, tmp_path / "x")
+        with tarfile.open(tmp_path / name, "w:gz") as archive:
+            archive.add(tmp_path / "x", ".")
+    assert submissions.read(tmp_path / name)[0] == full
+
+
+def test_of_two_files_of_a_name_the_one_beside_the_others_is_taken(tmp_path, full):
+    more = {"looped.py": b"first", "old/looped.py": b"old", "z/looped.py": b"last"}
+    (tmp_path / "a.zip").write_bytes(zip_of(more | {f"hw/{n}": text for n, text in full.items()}))
+    taken, found = submissions.read(tmp_path / "a.zip")
+    assert taken == full
+    for other in more:
+        assert f"looped.py: a.zip/hw/looped.py is taken, a.zip/{other} is not" in found
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_taken(tmp_path):
+    damaged = zip_of({"recipe.py": b"FLAGS = dict()" * 9}).replace(b"FLAGS", b"GALFS", 1)
+    endless = io.BytesIO()
+    with tarfile.open(fileobj=endless, mode="w:gz") as archive:
+        member = tarfile.TarInfo("looped.py")
+        member.size = submissions.LARGEST_ARCHIVE
+        archive.addfile(member, io.BytesIO(bytes(member.size)))
+    doll = b""
+    for _ in range(9):
+        doll = zip_of({"looped.py": b"deep", "in.zip": doll})
+    files = {"a.zip": damaged, "b.tgz": endless.getvalue(), "c.zip": b"no zip", "my_task.py": b"x"}
+    sandbox.write(files, tmp_path)
+    taken, found = submissions.read(tmp_path)
+    assert taken == {"my_task.py": b"x"}
+    assert "a.zip/recipe.py cannot be read (BadZipFile)" in found
+    assert "b.tgz cannot be read (" in found and "c.zip cannot be read (" in found
+    (tmp_path / "doll.zip").write_bytes(doll)
+    assert submissions.read(tmp_path)[0] == {"looped.py": b"deep", "my_task.py": b"x"}
+
+
+def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
+    """Checks that take a process are left out here."""
     few = [check for check in table.CHECKS if check.name in ("e4_recipe", "e6_form")]
+    points = {check.name: check.points for check in few}
     monkeypatch.setattr(table, "CHECKS", few)
-    submissions = tmp_path / "submissions"
-    sandbox.write(full, submissions / "ada")
-    sandbox.write(full | {"e6/page.md": b"short"}, tmp_path / "bob" / "homework")
-    shutil.make_archive(str(submissions / "bob"), "zip", tmp_path / "bob")
-    (submissions / "eve.zip").write_bytes(b"no zip")
-    (submissions / "notes.txt").write_text("not a submission")
+    folder = tmp_path / "submissions"
+    sandbox.write(full, folder / "john.smith")
+    sandbox.write({"notes.pdf": b""}, folder / "john.doe")
+    without_page = {f"homework/{n}": text for n, text in full.items() if n != "e6/page.md"}
+    sandbox.write({"bob.zip": zip_of(without_page), "eve.zip": b"no", "notes.txt": b""}, folder)
     monkeypatch.chdir(tmp_path)
-    argv = [str(submissions), "--hidden", str(folders / "autograder" / "hidden.pt")]
+    hidden_file = folders / "autograder" / "hidden.pt"
+    hidden_file.chmod(0o644)  # as unzip leaves it
+    argv = [str(folder), "--hidden", str(hidden_file), "--trust"]
     grade_all.main(argv)
-    rows = list(csv.DictReader(open("grades.csv")))
-    assert [(row["submission"], float(row["points"])) for row in rows] == [
-        ("ada", 8),
-        ("bob.zip", 3),
-        ("eve.zip", 0),
-    ]
-    assert "page.md has 1 words" in Path("submissions-results", "bob.txt").read_text()
-    assert "eve.zip cannot be read" in Path("submissions-results", "eve.txt").read_text()
+    assert hidden_file.stat().st_mode & 0o777 == 0o600
+    rows = {row["submission"]: float(row["points"]) for row in csv.DictReader(open("grades.csv"))}
+    most = sum(points.values())
+    assert rows == {
+        "john.smith": most,
+        "john.doe": 0,
+        "bob.zip": points["e4_recipe"],
+        "eve.zip": 0,
+    }
+    assert "notes.txt: skipped" in capsys.readouterr().out
+    texts = tmp_path / "submissions-results"
+    assert "e6/page.md is missing" in (texts / "bob.zip.txt").read_text()
+    assert "found: nothing" in (texts / "john.doe.txt").read_text()
+    assert "eve.zip cannot be read (BadZipFile)" in (texts / "eve.zip.txt").read_text()
     monkeypatch.setattr(grade, "grade", None)  # a second call grades nothing again
     grade_all.main(argv)
+    (texts / "eve.zip.json").unlink()
+    with pytest.raises(SystemExit) as stop:  # and whatever goes wrong does not stop the others
+        grade_all.main(argv)
+    assert stop.value.code == 2 and "not graded: eve.zip" in capsys.readouterr().err
     assert len(list(csv.DictReader(open("grades.csv")))) == 3

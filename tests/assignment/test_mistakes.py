@@ -6,29 +6,8 @@ All of it is in the hidden world.
 import build
 import grade
 import pytest
-from grader import judges, probes, sandbox, table
+from grader import judges, table
 from mistakes import MISTAKES, apply
-
-
-@pytest.fixture
-def here(monkeypatch, hidden, tmp_path):
-    """Run the probes in this process, which is faster; trainings keep a process of their own."""
-    elsewhere = sandbox.run
-    (tmp_path / "given.pt").write_bytes(hidden.given)
-
-    def run(files, probe, payload, seconds):
-        if probe == "train_recipe":
-            return elsewhere(files, probe, payload, seconds)
-        names = ("looped.py", "my_task.py", "recipe.py", "exit_rule.py")
-        load = build.loader({name: files[name].decode() for name in names})
-        if probe == "rule":
-            payload = dict(given_file=str(tmp_path / "given.pt"))
-        try:
-            return getattr(probes, probe)(load, **payload), ""
-        except Exception as error:
-            return None, f"{type(error).__name__}: {error}"
-
-    monkeypatch.setattr(sandbox, "run", run)
 
 
 def touched(file):
