@@ -2,9 +2,9 @@
 The depth.json of several runs in one picture, a row for each run
 
 Which of them still answers at several times the trained difficulty? Each folder has been measured
-by `depth` (over its seeds), and all share the task and the hardest difficulty in training. They are
-compared at the difficulties that all of them were asked. The picture is a dot plot: a row for each
-folder, in groups that the command line names.
+by `depth` (over its seeds), and all share the task. They are compared at the difficulties that all
+of them were asked. The picture is a dot plot: a row for each folder, in groups that the command
+line names.
 
     python analyze.py compare runs/recipe runs/rotary runs/alibi --group positions=rotary,alibi
 
@@ -22,8 +22,7 @@ from support.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, write
 from support.processes import fail
 
 MANY = True
-SHARED = ("task", "trained_difficulty")
-KEYS = ("unit", "difficulty", "examples", "seeds", "by_run")
+KEYS = {"task", "unit", "difficulty", "trained_difficulty", "examples", "seeds", "by_run"}
 COLORS = ("black", BLUE, ORANGE, GREEN, GREY)  # of the groups; the last one for all further ones
 
 
@@ -58,11 +57,11 @@ def read_depths(folders):
             found[name] = json.loads((folder / "depth.json").read_text())
         except (OSError, ValueError):
             fail(f"{folder} has no depth.json: run `analyze.py depth {folder}` first")
-        if not isinstance(found[name], dict) or not found[name].keys() >= {*SHARED, *KEYS}:
+        if not isinstance(found[name], dict) or not found[name].keys() >= KEYS:
             fail(f"{folder}/depth.json is not one of this program, or damaged")
         first = next(iter(found))
-        if any(found[name].get(key) != found[first].get(key) for key in SHARED):
-            fail(f"{name} and {first} differ in the task or in its hardest difficulty in training")
+        if found[name]["task"] != found[first]["task"]:
+            fail(f"{name} and {first} differ in the task")
     return found
 
 
@@ -72,7 +71,9 @@ def gather(found):
     difficulty}.
     """
     first = next(iter(found.values()))
-    numbers = {key: first[key] for key in (*SHARED, "unit")}
+    numbers = {key: first[key] for key in ("task", "unit")}
+    # of all, since a curriculum may not have opened the last difficulty for some
+    numbers["trained_difficulty"] = max(depth["trained_difficulty"] for depth in found.values())
     for key in ("seeds", "examples"):
         numbers[key] = {name: depth[key] for name, depth in found.items()}
     asked_of_all = set.intersection(*(set(depth["difficulty"]) for depth in found.values()))

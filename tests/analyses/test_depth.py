@@ -212,6 +212,8 @@ def test_compare_shows_the_difficulties_that_all_were_asked(capsys):
     numbers = compare.gather(dict(a=found_by_depth(), b=fewer))
     assert numbers["difficulty"] == [2] and numbers["median"] == dict(a=[0.5], b=[0.7])
     assert numbers["examples"] == dict(a=5, b=9)
+    harder = found_by_depth() | dict(trained_difficulty=2)
+    assert compare.gather(dict(a=found_by_depth(), b=harder))["trained_difficulty"] == 2
     with pytest.raises(SystemExit):
         compare.gather(dict(a=found_by_depth(), b=fewer | dict(difficulty=[3])))
     assert "no difficulty in common" in capsys.readouterr().err
@@ -239,7 +241,7 @@ def test_the_title_of_compare_says_who_solves_it():
     [
         (["a", "empty"], "empty has no depth.json"),
         (["a", "a"], "two of these folders are called a"),
-        (["a", "harder"], "differ in the task"),
+        (["a", "another"], "differ in the task"),
         (["a", "b", "--group", "seeds"], "TITLE=NAME"),
         (["a", "b", "--group", "seeds=third"], "third, which is not one of the folders"),
         (["a", "b", "--group", "seeds=a,a"], "in two groups"),
@@ -247,11 +249,9 @@ def test_the_title_of_compare_says_who_solves_it():
     ],
 )
 def test_compare_refuses_what_cannot_be_compared(run, capsys, monkeypatch, tmp_path, argv, words):
-    for name, top in dict(a=1, b=1, harder=2).items():
+    for name, task in dict(a="t", b="t", another="u").items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "depth.json").write_text(
-            json.dumps({**found_by_depth(), "trained_difficulty": top})
-        )
+        (tmp_path / name / "depth.json").write_text(json.dumps({**found_by_depth(), "task": task}))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         run("compare", *argv)

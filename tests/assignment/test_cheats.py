@@ -282,17 +282,24 @@ def test_without_a_guard_nothing_is_graded(folders, full, monkeypatch, capsys, t
 def test_a_grader_that_is_stopped_loses_nothing(folders, tmp_path):
     hidden_file = folders / "autograder" / "hidden.pt"
     before = hidden_file.read_bytes()
-    mark = f"7531{os.getpid()}"
-    endless = f"import os, time\nmark = '{mark}'\nopen({str(tmp_path)!r} + '/runs', 'w')\n"
+    runs = tmp_path / "runs"
+    endless = f"import os, time\nopen({str(runs)!r}, 'w').write(str(os.getpid()))\n"
     sandbox.write({"looped.py": f"{endless}time.sleep(600)".encode()}, tmp_path / "endless")
     words = ["grade.py", tmp_path / "endless", "--hidden", "hidden.pt", "--trust", "--only", "e1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
     grader = subprocess.Popen(
         [sys.executable, *map(str, words)], cwd=folders / "autograder", env=environment
     )
-    waiting = time.time() + 120
-    while not (tmp_path / "runs").exists() and time.time() < waiting:
-        time.sleep(0.1)
+    wait_until(lambda: runs.exists() and runs.read_text())
     grader.send_signal(signal.SIGTERM)
     assert grader.wait(20) == -signal.SIGTERM
     assert hidden_file.read_bytes() == before and hidden_file.stat().st_mode & 0o777 == 0o600
+    if sys.platform == "linux":  # the submission ends, too
+        assert wait_until(lambda: not os.path.exists(f"/proc/{runs.read_text()}"))
+
+
+def wait_until(it_is_so):
+    end = time.time() + 120
+    while not it_is_so() and time.time() < end:
+        time.sleep(0.1)
+    return it_is_so()
