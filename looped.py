@@ -512,6 +512,6 @@ def check(config):
             f"injection='none' and state_init={config.state_init!r}: the loop never sees the input"
         )
     if config.injection == "none" and config.backprop_loops:
-        raise ValueError("injection='none' and backprop_loops: the prelude would hardly learn")
+        raise ValueError("injection='none' and backprop_loops: hardly a gradient for the prelude")
     if config.loss == "every" and config.backprop_loops:
         raise ValueError("loss='every' needs the gradient of every loop: leave out backprop_loops")

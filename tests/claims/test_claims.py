@@ -31,7 +31,7 @@ def small_lab(name="latent_thoughts"):
     return experiment.Lab(claim(name).CLAIM, seed=0, tiny=True, threads=1)
 
 
-@pytest.mark.parametrize("name", each_claim())
+@pytest.mark.parametrize("name", list(each_claim()))
 def test_it_runs_in_small(name, elsewhere, capsys, monkeypatch):
     # a curve takes half of the time of a training of three steps
     monkeypatch.setattr("support.session.draw_curve", lambda *_: None)
