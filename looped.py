@@ -95,8 +95,7 @@ class LoopedGPT(nn.Module):
         Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops. (To train, call `loss`.)
 
         `loops` is an int (by default config.loops), or a tensor (B,) with a number for each
-        sequence. Such a tensor is for training, and `think` (below) handles it, as it does
-        backprop_loops.
+        sequence. Such a tensor is for training: `think` (below) handles it, and backprop_loops.
         """
         if torch.is_tensor(loops):
             return self.readout(self.think(tokens, loops))

@@ -241,6 +241,7 @@ def open_folder(flags):
         if flags.snapshots:
             (folder / "snapshots").mkdir()
     except OSError as error:
+        unlock(folder)
         fail(f"cannot write to {folder}: {error.strerror}")
 
 
