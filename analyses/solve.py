@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from analyses.common import add_loops, at_least, load, main_of
 from analyses.fixedpoint import with_state
+from looped import LoopedGPT, settle
 from support.boards import SEARCH
 from support.figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
 from support.hashing import stream
@@ -38,7 +39,7 @@ MANY = False
 SURE = 0.9  # the probability from which on a digit is shown before the last loop
 CLUES = (0.22, 0.26, 0.31, 0.36)  # limits of the table, shares of the cells: 17, 21, .. of 81
 GUESSES = (0, 2, 5, 10, 20, 50)  # limits of the table
-AT_REST = 0.05  # how far a loop at rest moves the state at most, |f(h) - h| / |h|, as in looped.py
+_, AT_REST = LoopedGPT.exit_rules["settle"]  # how far a loop at rest moves the state at most
 
 
 def add_flags(parser):
@@ -70,13 +71,13 @@ def solve(model, task, puzzles, loops, starts=1, seed=0):
         states = list(model.states(part, loops))
         by_loop = [filled(part, model.readout(h)) for h in states[1:]]
         right.append(torch.stack([task.boards.solved(each).float() for each in by_loop]))
-        first, before, last = (model.proper_state(states[t]) for t in (0, -2, -1))
-        best, least = by_loop[-1], moved(before, last)
+        first = model.proper_state(states[0])
+        best, least = by_loop[-1], moved(model, *states[-2:])
         torch.manual_seed(stream(seed, "restarts", number))
         for _ in range(starts - 1):
             start = with_state(model, states[0], torch.randn_like(first))
             *_, before, h = model.states(part, loops, h=start)
-            movement = moved(model.proper_state(before), model.proper_state(h))
+            movement = moved(model, before, h)
             stiller = movement < least
             best = torch.where(stiller[:, None], filled(part, model.readout(h)), best)
             least = torch.minimum(movement, least)
@@ -89,9 +90,9 @@ def filled(puzzle, logits):
     return torch.where(puzzle > 0, puzzle, logits.argmax(-1))
 
 
-def moved(before, h):
+def moved(model, before, h):
     """How far a loop moved the state, (B,)."""
-    return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
+    return settle(model, before, h, answer_mask=None, last=None)
 
 
 def broken_rules(task, board):
@@ -149,10 +150,7 @@ def say_board(model, task, puzzle, loops, starts=1, seed=0):
         sure = blank & (probability >= SURE)
         print(f"\nafter loop {t}: sure of {sure.sum()} of {blank.sum()} blanks")
         print(task.show(puzzle[0], digit.masked_fill(~sure, 0)[0]))
-    movements = [
-        moved(model.proper_state(before), model.proper_state(h)).item()
-        for before, h in zip(states, states[1:])
-    ]
+    movements = [moved(model, before, h).item() for before, h in zip(states, states[1:])]
     boards, _ = solve(model, task, puzzle, loops, starts, seed)
     which = f"the stillest answer of {starts} starts" if starts > 1 else "the answer"
     print(f"\n{which}:\n{task.show(boards[0])}\n\n{rest_in_words(movements)}")
