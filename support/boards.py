@@ -77,6 +77,10 @@ class Boards:
         placed = self.placed(boards)
         return torch.where(placed == 0, self.all_digits & ~self.around(self.seen(placed)[0]), 0)
 
+    def digits_in(self, sets):
+        """Of sets of any shape: 1 for each digit that is in them, else 0, (.., n)."""
+        return sets[..., None] >> torch.arange(self.n) & 1
+
     def deduce(self, boards):
         """
         Fill in all cells that only one digit fits (naked singles) and all digits that only fit one
@@ -136,7 +140,7 @@ class Boards:
         unfinished = torch.arange(number)
         while len(unfinished):
             now = boards[unfinished]
-            fits = self.candidates(now).T[..., None] >> torch.arange(self.n) & 1  # (N, cells, n)
+            fits = self.digits_in(self.candidates(now).T)  # (N, cells, n)
             choices = fits.sum(2).float().masked_fill(now > 0, torch.inf)
             cell = (choices + torch.rand(choices.shape, generator=generator)).argmin(1)
             chance = torch.rand(len(now), self.n, generator=generator)
@@ -181,7 +185,7 @@ class Boards:
         cell (N,) of the boards (N, cells)?
         """
         fits = self.candidates(boards)[cell, torch.arange(len(boards))]
-        row, digit = (fits[:, None] >> torch.arange(self.n) & 1).nonzero().T
+        row, digit = self.digits_in(fits).nonzero().T
         digit = digit + 1
         wrong = grids[row, cell[row]] != digit
         row, digit = row[wrong], digit[wrong]
@@ -253,7 +257,7 @@ class Boards:
             count.index_add_(0, of[solved], torch.ones_like(of[solved]))
             open_ = ~solved & ~self.broken(now)
             now, of = now[open_], of[open_]
-            fits = self.candidates(now).T[..., None] >> torch.arange(self.n) & 1  # (N, cells, n)
+            fits = self.digits_in(self.candidates(now).T)  # (N, cells, n)
             choices = fits.sum(2).masked_fill(now > 0, self.n + 1)
             cell = choices.argmin(1)  # where the fewest digits fit
             row, digit = fits[range(len(now)), cell].nonzero().T
@@ -283,7 +287,7 @@ class Boards:
             while unsolved:
                 now, _ = self.propagate(torch.stack([stacks[i].pop() for i in unsolved]))
                 solved, broken, fits = self.solved(now), self.broken(now), self.candidates(now).T
-                choices = (fits[..., None] >> torch.arange(self.n) & 1).sum(2) + lot
+                choices = self.digits_in(fits).sum(2) + lot
                 cell = choices.masked_fill(now > 0, torch.inf).argmin(1).tolist()
                 still = []
                 for row, i in enumerate(unsolved):
