@@ -56,7 +56,7 @@ def restart(model, tokens, loops, starts):
         noise = torch.randn(*tokens.shape, model.config.n_embd)
         states = list(deque(model.states(tokens, loops, h=noise), maxlen=4))
         boards.append(filled(tokens, model.readout(states[-1])))
-        movement.append(sum(moved(before, h) for before, h in zip(states, states[1:])))
+        movement.append(sum(moved(model, before, h) for before, h in zip(states, states[1:])))
     return torch.stack(boards), torch.stack(movement)
 
 
