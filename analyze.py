@@ -2,23 +2,24 @@
 Look at a trained run: `python analyze.py WHAT RUN..` writes a picture, WHAT.png, and the numbers
 that it shows, WHAT.json, into the run's folder.
 
-All analyses rest on one thing: the state after any loop can be read as if it were the last.
+Most analyses rest on one thing: the state after any loop can be read as if it were the last.
 
-    model, task, flags = load_model("runs/demo")                      (train.py) trained to 6 hops
-    batch = task.batch("test", 0, 500, 12)                            500 questions of 12 hops
+    model, task, flags = load_model("runs/demo")  # of train.py; this run was trained to 6 hops
+    batch = task.batch("test", 0, 500, 12)  # 500 questions of 12 hops
     with torch.no_grad():
-        for loops, h in enumerate(model.states(batch.tokens, 48)):    the state after 0, 1, .. loops
-            prediction = model.readout(h).argmax(-1)                  what it would answer by now
-            print(loops, task.check(batch, prediction).sum().item())  how many are right
+        for loops, h in enumerate(model.states(batch.tokens, 48)):  # the state after 0, 1, .. loops
+            prediction = model.readout(h).argmax(-1)  # what it would answer by now
+            print(loops, task.check(batch, prediction).sum().item())  # how many are right
 
-`depth` does this for all difficulties, and `think` shows the predictions of a single question. Both
-are measured in this file; analyses/depth_more.py and think_more.py draw them. Each of the other
-analyses is a file analyses/WHAT.py; a table at the end of this file lists them.
+`depth` does this for all difficulties, and `think` shows the predictions of a single question. What
+they measure is in this file; analyses/depth_more.py adds numbers that are read from the same
+questions and draws, and think_more.py draws. Each of the other analyses is a file analyses/WHAT.py;
+a table at the end of this file lists them.
 
-Where an analysis takes several runs, they are the seeds of one experiment (for compare: several
-experiments); the medians are shown, and the files go into the first folder. An untied control is a
-plain deep transformer, with other weights in each layer (train.py --control). Loops are counted
-from 1: loop 1 is the one that the model calls t = 0.
+Where an analysis takes several runs, they are the seeds of one experiment (compare, phases and page
+take different ones, too); the medians are shown, and the files go into the first folder. An untied
+control is a plain deep transformer, with other weights in each layer (train.py --control). Loops
+are counted from 1: loop 1 is the one that the model calls t = 0.
 """
 
 import inspect
@@ -47,6 +48,12 @@ def predictions_by_loop(model, tokens, loops):
     return [model.readout(h).argmax(-1) for h in states]
 
 
+@torch.no_grad()
+def accuracy_of(model, task, batch, loops):
+    """The accuracy on a batch after the last loop."""
+    return task.check(batch, model(batch.tokens, loops).argmax(-1)).sum().item() / len(batch.tokens)
+
+
 def accuracy_by_loop(model, task, split, difficulty, loops, examples):
     """The accuracy after each loop 1 .. loops, on the first batch of a split."""
     batch = task.batch(split, 0, examples, difficulty)
@@ -73,11 +80,12 @@ def depth(runs, args):
     the numbers.
     """
     loaded = common.load_seeds(runs, args.device, needs=("states", "readout"))
-    measured = []
+    settings, by_run = [], []
     for run, (model, task, flags) in zip(runs, loaded):
         control = depth_more.load_control(run, flags, args.device)
-        measured.append(measure_depth(run, model, task, flags, control, args))
-    numbers = summarise(measured)
+        settings.append(settings_of(model, task, flags, control, args))
+        by_run.append(measure_depth(run, model, task, flags, control, settings[-1]))
+    numbers = summarise(settings, by_run)
     depth_more.say(numbers)
     write(runs[0], "depth", depth_more.draw_map(numbers), numbers)
     write(runs[0], "depth_curves", depth_more.draw_curves(numbers, depth_more.title_of(numbers)))
@@ -89,48 +97,52 @@ def depth_flags(parser):
     common.add_factor(parser)
 
 
-def measure_depth(run, model, task, flags, control, args):
-    """Two dicts, (asked, found): what all seeds have in common, and what this run found."""
-    counts = trained_loops(flags, task)  # {"mean": .., "largest": ..}
-    default_loops = min(96, 6 * counts["largest"] + 4)  # beyond training, and still affordable
-    loops = max(args.loops or default_loops, counts["largest"])  # not fewer than in training
+def settings_of(model, task, flags, control, args):
+    """What the model is asked, and how it was trained: the first keys of depth.json."""
+    trained = trained_loops(flags, task)  # {"mean": .., "largest": ..}
+    # by default six times the loops of training, as the difficulties; at most 96, for the time
+    loops = args.loops or min(96, 6 * trained["largest"] + 4)
+    loops = max(loops, trained["largest"])  # else accuracy_at_trained_loops has no number
     if not flags.tied:
         loops = flags.loops  # it has no more layers
-    most_trained = min(counts["largest"], loops)
     difficulties = difficulties_of(task, "test", args.factor)  # up to factor times the trained
-    asked = dict(
+    return dict(
         task=flags.task,
         unit=task.unit,
         difficulty=difficulties,
         difficulty_names=[task.name_of(difficulty) for difficulty in difficulties],
         loops=list(range(1, loops + 1)),
         trained_difficulty=flags.level,
-        trained_loops=counts,
+        trained_loops=trained,
         control_layers=depth_more.layers_of(control) if control else None,
         examples=args.examples,
     )
+
+
+def measure_depth(run, model, task, flags, control, settings):
+    """What one run found: {key: [of each difficulty]}, its seed, and its accuracy on a mixture."""
+    loops, most_trained = len(settings["loops"]), settings["trained_loops"]["largest"]
+    examples = settings["examples"]
     rows = []
-    for difficulty in tqdm(difficulties, desc=f"depth of {run}", leave=False, disable=None):
-        row = measure_difficulty(model, task, difficulty, loops, most_trained, args.examples)
-        # margin, parts, shortcuts, distinct: see there
-        row |= depth_more.measure_more(model, task, difficulty, row, args.examples)
-        if control:
-            its_loops = control.config.loops  # which apply all of its layers
-            by_loop = accuracy_by_loop(control, task, "test", difficulty, its_loops, args.examples)
-            row["control"] = by_loop[-1]
+    for difficulty in tqdm(settings["difficulty"], f"depth of {run}", leave=False, disable=None):
+        row = measure_difficulty(model, task, difficulty, loops, most_trained, examples)
+        row |= depth_more.measure_more(model, task, difficulty, row, examples)
+        if control:  # it is read once, after all of its layers
+            batch = task.batch("test", 0, examples, difficulty)
+            row["control"] = accuracy_of(control, task, batch, control.config.loops)
         rows.append(row)
-    found = dict(seed=flags.seed, control=None)  # None if there is no control
-    found |= {key: [row[key] for row in rows] for key in rows[0]}  # a list over the difficulties
-    # the same for mixed questions, up to the largest difficulty that the task has in training
-    mixture = measure_difficulty(model, task, None, loops, most_trained, args.examples)
+    found = dict(seed=flags.seed, level=flags.level, control=None)
+    found |= {key: [row[key] for row in rows] for key in rows[0]}
+    mixture = measure_difficulty(model, task, None, loops, most_trained, examples)
     found["mixture"] = depth_more.summarise_mixture(mixture)
-    return asked, found
+    return found
 
 
 def measure_difficulty(model, task, difficulty, loops, most_trained, examples):
     """
-    The accuracy on test after each loop, with the loops that val likes best, and with the most
-    loops of training; and the fewest loops that reach SOLVED (0.9) on val.
+    The accuracy on test after each loop, with the loop count that is best on val, and with the most
+    loops of training; and the fewest loops that reach SOLVED on val. (The difficulty None is a
+    mixture of those in training.)
     """
     val = accuracy_by_loop(model, task, "val", difficulty, loops, examples)
     test = accuracy_by_loop(model, task, "test", difficulty, loops, examples)
@@ -144,20 +156,21 @@ def measure_difficulty(model, task, difficulty, loops, most_trained, examples):
     )
 
 
-def summarise(measured):
-    """The numbers of depth.json: medians over the runs, and what each of them found."""
-    numbers = dict(measured[0][0])
-    by_run = [found for _, found in measured]
-    if any(asked["loops"] != numbers["loops"] for asked, _ in measured):
+def summarise(settings, by_run):
+    """The numbers of depth.json: the settings of the first run, medians, and what each found."""
+    numbers = dict(settings[0])
+    if any(each["loops"] != numbers["loops"] for each in settings):
         fail("these runs reached different levels, with other loop counts; give --loops")
     keys = ["accuracy", "margin", "accuracy_at_trained_loops", "accuracy_at_best_loops", "control"]
     for key in keys:
         values = [found[key] for found in by_run]
-        missing = any(value is None for value in values)  # not every run has a control
+        missing = any(value is None for value in values)  # a run without a control: none is drawn
         numbers[key] = None if missing else np.median(values, axis=0).round(5).tolist()
+    numbers["seeds"] = [found["seed"] for found in by_run]
     # the margins are by far the longest list, and only their medians are drawn
-    without = [{key: found[key] for key in found if key != "margin"} for found in by_run]
-    numbers.update(seeds=[found["seed"] for found in by_run], by_run=without)
+    numbers["by_run"] = [
+        {key: value for key, value in found.items() if key != "margin"} for found in by_run
+    ]
     return numbers | depth_more.fit_laws(numbers)  # how the loops needed grow with the difficulty
 
 
@@ -175,23 +188,23 @@ def think(runs, args):
     --animate also as one that moves, think.gif, a frame for each loop. This analysis takes one run.
     """
     model, task, flags = common.load(runs[0], args.device, needs=("states", "readout"))
-    asked = []
+    questions = []
     for difficulty in difficulties_to_show(task):
         loops = args.loops or loops_to_show(flags, difficulty)
-        asked.append(measure_question(model, task, difficulty, loops))
-        say_question(task, asked[-1])
+        questions.append(measure_question(model, task, difficulty, loops))
+        say_question(task, questions[-1])
     model_name = f"{flags.task}, trained to {task.name_of(flags.level)}"
-    figure = think_more.draw(task, asked)
+    figure = think_more.draw(task, questions)
     figure.suptitle(f"the answer after each loop (blue: right)\n{model_name}", size=12)
     if args.animate:
         title = f"{model_name}: the answer (blue: right)"
-        think_more.animate(task, asked, runs[0] / "think.gif", title)
-    examples = [think_more.in_words(task, question) for question in asked]
+        think_more.animate(task, questions, runs[0] / "think.gif", title)
+    examples = [think_more.in_words(task, question) for question in questions]
     write(runs[0], "think", figure, dict(task=flags.task, seeds=[flags.seed], examples=examples))
 
 
 def think_flags(parser):
-    default = "difficulty + lead + slack; twice --loops without them; all of an untied model"
+    default = "difficulty + lead + slack, or twice --loops; all of an untied model"
     common.add_loops(parser, f"the loops to show (default: {default})")
     text = "also think.gif, in which the loops come one by one"
     parser.add_argument("--animate", action="store_true", help=text)
@@ -213,10 +226,11 @@ def loops_to_show(flags, difficulty):
 
 
 def measure_question(model, task, difficulty, loops):
-    """A test question (T,), and what the model would answer to it after each loop."""
+    """A test question (T,), what the model answers to it after each loop, and what is right."""
     batch = task.batch("test", 0, 1, difficulty)
     predictions = predictions_by_loop(model, batch.tokens, loops)  # (1, T) each
     right = [bool(task.check(batch, prediction)) for prediction in predictions]
+    # an answer that is lost again does not count
     right_from = next((t for t in range(1, loops + 1) if all(right[t - 1 :])), None)
     result = f"right from loop {right_from}" if right_from else "not solved"
     return dict(
@@ -258,7 +272,7 @@ HERE = {
     "depth": own_analysis(depth, depth_flags, many=True),
     "think": own_analysis(think, think_flags, many=False),
 }
-OTHERS = {
+OTHERS = {  # the first line of each file, copied so that no file is imported unless it is wanted
     "compare": "The depth.json of several runs in one picture, a row for each run",
     "exits": "Exit rules: accuracy against the loops spent, for each rule of when to stop",
     "page": "A page that runs the models in a browser: ask your own question and drag the loops",

@@ -28,7 +28,7 @@ and, about loops, Bansal 2022 (2202.05826), Yang 2024 (2311.12424), Huginn 2025
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args, get_origin
 
 import torch
 from torch import nn
@@ -52,7 +52,7 @@ class Config:
     injection: Literal["none", "add", "concat"] = "add"  # how e enters each loop (class Injection)
     norm: Literal["pre", "post", "sandwich"] = "post"  # post keeps the state at one scale (Block)
     position: Position = "relative"  # how attention knows where tokens stand (class Positions)
-    reach: int = 4  # relative and window: how many distances are told apart (on each side)
+    reach: int = 4  # relative and window: how many distances are told apart (class Positions)
     coordinates: tuple = ()  # grid: a tuple for each cell of the board, such as (row, column, box)
     state_init: Literal["embed", "zeros", "noise"] = "embed"  # h before the first loop (embed: e)
     reembed: bool = False  # each loop adds the embedding of its prediction (method `reembed`)
@@ -77,6 +77,7 @@ class LoopedGPT(nn.Module):
         self.prelude = nn.ModuleList(self.new_block() for _ in range(config.n_prelude))
         self.prelude_norm = RMSNorm(C)  # else e may grow throughout training (Parcae 2026)
         self.inject = Injection(config)
+        # of an untied model first the layers of loop 0, then those of loop 1, ..
         n_layers = config.n_core if config.tied else config.n_core * config.loops
         self.core = nn.ModuleList(self.new_block() for _ in range(n_layers))
         self.coda = nn.ModuleList(self.new_block() for _ in range(config.n_coda))
@@ -85,7 +86,7 @@ class LoopedGPT(nn.Module):
             self.reembed_gate = nn.Parameter(torch.ones(C))
         self.apply(init_weights)
 
-    def new_block(self):
+    def new_block(self):  # called in __init__, before a subclass has added anything
         return Block(self.config)
 
     # ---- the model: begin, loop, loop, .., readout
@@ -95,7 +96,8 @@ class LoopedGPT(nn.Module):
         Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops. (To train, call `loss`.)
 
         `loops` is an int (by default config.loops), or a tensor (B,) with a number for each
-        sequence. Such a tensor is for training: `think` (below) handles it, and backprop_loops.
+        sequence, for which `think` (below) runs the loop. With an int the gradient flows through
+        all loops; config.backprop_loops counts in `think` alone, and so in `loss`.
         """
         if torch.is_tensor(loops):
             return self.readout(self.think(tokens, loops))
@@ -123,8 +125,10 @@ class LoopedGPT(nn.Module):
 
     def loop(self, h, e, t, positions):
         """
-        One loop, from a state (B, T, C) to the next. In a tied model it is the same function at
-        every t = 0, 1, ..; untied models and subclasses make use of t.
+        One loop, from a state (B, T, C) to the next. If the model is tied, it is the same function
+        at every t = 0, 1, ..; untied models and some subclasses make use of t, which may go beyond
+        config.loops. What a subclass keeps for each sequence has to be a part of h or of e: `solve`
+        drops the rows of sequences that are done.
         """
         h = self.inject(h, e)
         for block in self.core_of(t):
@@ -132,7 +136,7 @@ class LoopedGPT(nn.Module):
         return self.reembed(h) if self.config.reembed else h
 
     def core_of(self, t):
-        """The layers of loop t: in a tied model always the same."""
+        """The layers of loop t, functions (h, positions) -> h: in a tied model always the same."""
         if self.config.tied:
             return self.core
         if t >= self.config.loops:
@@ -161,7 +165,7 @@ class LoopedGPT(nn.Module):
         is the embedding of token v at length 1. If p is sure of one token, the sum has length 1;
         if it is not, different embeddings partly cancel, and the sum is shorter. The factor sqrt(C)
         is the length of a normalised state (with gains of 1). The gate (C,) learns how much each
-        channel takes.
+        channel takes. (After the last loop the readout finds it, too.)
         """
         p = self.head(h).softmax(-1)  # (B, T, vocab_size)
         directions = F.normalize(self.embed.weight)  # (vocab_size, C)
@@ -169,9 +173,10 @@ class LoopedGPT(nn.Module):
 
     # ---- training: loop counts that differ, a gradient that ends, and the loss
     #
-    # `states` is the loop of `forward` once more, with the two things that training adds. `think`
-    # gives its last state, from which `loss` is computed; `trajectory` gives all its states, for
-    # those who want to watch.
+    # The loop stands in this class three times: plainly in `forward`; in `states`, with the two
+    # things that training adds; and in `solve`, where sequences leave when they are done. `think`
+    # gives the last of the states, from which `loss` is computed; `trajectory` gives all of them,
+    # for those who want to watch.
 
     def states(self, tokens, loops=None, h=None):
         """
@@ -184,8 +189,8 @@ class LoopedGPT(nn.Module):
             sequence 1, 4 loops    o x x x . .    o: a loop whose gradient is cut off
             sequence 2, 1 loop     x . . . . .    .: a sequence that is done keeps its state
 
-        To go on from where an earlier call stopped, give its last state as h. The loops are then
-        again t = 0, 1, .., which only matters to a model that makes use of t.
+        To go on from where an earlier call stopped, give its last state as h. It is yielded again,
+        and the loops are again t = 0, 1, .., which only matters to a model that makes use of t.
         """
         first, e, positions = self.begin(tokens)
         h = first if h is None else h
@@ -201,9 +206,10 @@ class LoopedGPT(nn.Module):
 
     def think(self, tokens, loops=None, h=None):
         """
-        The last of the `states`. (Here the loops marked "." are computed and thrown away, and the
-        gradients of those marked "o" are computed, as zeros. Unless a subclass has its own states,
-        training replaces this method by a twin that saves both: fast_think in support/fast.py.)
+        The last of the `states`. This is simple but wasteful: it computes the loops marked ".",
+        and it computes gradients, all zero, for those marked "o". train.py therefore puts a twin in
+        its place that calls the same `begin` and `loop` and does neither, fast_think in
+        support/fast.py. (A subclass with its own `states` or `think` keeps them.)
         """
         for state in self.states(tokens, loops, h):
             pass
@@ -219,7 +225,7 @@ class LoopedGPT(nn.Module):
         (B, T) after the last loop. targets (B, T) has what the logits at the same position should
         predict, or IGNORE. Nothing is shifted here: for text, pass the next tokens, as in nanoGPT.
         With config.loss = "every" the states after all loops count alike; a sequence that is done
-        counts again with its last state.
+        counts again with its last state, so that all sequences weigh the same.
         """
         if self.config.loss == "every":
             states = list(self.states(tokens, loops))[1:]
@@ -292,7 +298,7 @@ class LoopedGPT(nn.Module):
     def generate(self, tokens, n, loops=None, temperature=0.0):
         """
         Append n tokens to tokens (B, T): each the likeliest, or drawn at a temperature above 0.
-        Every new token reads the whole text again (analyses/cache.py shows how to avoid that).
+        The whole text is computed again for every new token (analyses/cache.py avoids that).
         """
         for _ in range(n):
             logits = self(tokens, loops)[:, -1]
@@ -310,11 +316,12 @@ def settle(model, before, h, answer_mask, last):
 
     Every loop of a tied model is the same map. When it no longer moves the state, further loops
     change nothing, so the answer is final; it need not be right. (The default threshold, 0.05, is a
-    guess: a state that moves by 5 % may still change its answer.)
+    guess: a state that moves by 5 % may still change its answer. And with norm="pre" the state may
+    grow for ever, so that each loop moves it by a smaller share though nothing comes to rest.)
 
     All rules have these arguments: the states before and after a loop, (B, T, C) each; where
-    answers stand (B, T); and `last` (B,), what the same rule returned after the loop before, for
-    rules that accumulate. In the first loop it is infinity.
+    answers stand (B, T), for a rule that compares answers; and `last` (B,), what the same rule
+    returned after the loop before, for a rule that adds up. In the first loop it is infinity.
     """
     before, h = model.proper_state(before), model.proper_state(h)
     return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
@@ -326,7 +333,7 @@ LoopedGPT.exit_rules = {"settle": (settle, 0.05), "fixed": (settle, 0.0)}
 
 
 # --------------------------------------------------------------------------------------------------
-# The parts. The block and its attention are those of any GPT and know nothing of loops.
+# The parts. The block and its attention are those of any GPT and are not told that they loop.
 
 
 class Block(nn.Module):
@@ -335,9 +342,10 @@ class Block(nn.Module):
 
     A loop adds these two branches to its state again and again. With norm="pre", as in GPT-2, that
     sum grows with every loop. "post" (TRM 2025) brings the sum back to one scale after every
-    branch, so that loop 50 looks to the weights like loop 5. "sandwich" (Huginn 2025) does so, too,
-    and also normalises what a branch reads. "post" is the default because it keeps the scale with
-    the fewest norms. It is meant for loops: a deep stack of different layers wants "pre".
+    branch, so that the state of loop 50 looks to the weights like that of loop 5. "sandwich"
+    (Huginn 2025) does so, too, and also normalises what a branch reads. "post" is the default
+    because it keeps the scale with the fewest norms. It is meant for loops: a deep stack of
+    different layers wants "pre".
     """
 
     def __init__(self, config):
@@ -485,7 +493,8 @@ def RMSNorm(width):
 
 
 def init_weights(module):
-    if isinstance(module, nn.Linear):  # larger than GPT-2's, so that even untrained loops change h
+    # GPT-2's 0.02 is too small here: the first loop would move the state by 3 %
+    if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
     if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
@@ -496,7 +505,7 @@ def check(config):
     least = dict(vocab_size=1, n_embd=1, n_head=1, n_core=1, loops=1, reach=1)
     for field in fields(config):
         choices, value = get_args(field.type), getattr(config, field.name)
-        if choices and value not in choices:
+        if get_origin(field.type) is Literal and value not in choices:
             raise ValueError(f"{field.name}={value!r} is unknown; choose from {', '.join(choices)}")
         if field.type is int and value < least.get(field.name, 0):
             raise ValueError(f"{field.name} must be at least {least.get(field.name, 0)}")

@@ -11,17 +11,17 @@ walked, places that a carry is handed on, rounds of deduction. (A model may find
 analyses show if it does.) To train on difficulties up to D and to ask for more is the experiment
 that the whole project is about.
 
-A task writes questions and, separately, answers them: `question` draws tokens, and `answer`
-computes the targets from the tokens alone. (Sudoku takes both from a bank of boards.) A batch is a
-pure function of the task's settings and of what it is asked for (split, step, size, difficulty):
-asked again, it is the same batch.
+A task draws questions, and computes their answers separately: `question` draws tokens, and
+`answer` makes the targets from the tokens alone. (Sudoku takes both from a bank of boards.) A batch
+is a pure function of the task's settings and of what it is asked for (split, step, size,
+difficulty): asked again, it is the same batch.
 
 A question belongs to one of the splits train, val and test. A hash of its tokens decides which
-(support/hashing.py), so no seed can move a test question into training. There are two exceptions,
-which are in all three splits: the single facts of multihop, which have to be learned by heart, and
-boards from a file.
+(support/hashing.py), so no seed can move a test question into training. (A salt changes which they
+are; it is for hidden tests.) There are two exceptions, which are in all three splits: the single
+facts of multihop, which have to be learned by heart, and boards from a file.
 
-This file knows nothing of the model. Three more tasks are in more_tasks/.
+Three more tasks are in more_tasks/.
 """
 
 import math
@@ -37,7 +37,8 @@ from torch.nn import functional as F
 from support.boards import SEARCH, Boards, bank_from_file, load_bank
 from support.hashing import SPLITS, in_split, salted, stream
 
-IGNORE = -100  # the target where no answer is asked (PyTorch's ignore_index)
+IGNORE = -100  # the target where no answer is asked, as in looped.py (PyTorch's ignore_index)
+ANY = -1  # in place of a difficulty: any question will do
 
 
 class Batch(NamedTuple):
@@ -50,8 +51,9 @@ class Batch(NamedTuple):
 class Task:
     """
     What all tasks share. Your own task sets vocab_size and max_difficulty in __post_init__ and
-    writes `question`, `answer` and `measure`; README.md has one in 20 lines. To follow training,
-    read these three and `batch`. All else is for evaluation and for pictures.
+    writes `question`, `answer` and `measure`; README.md has one in 20 lines. (Or it has a bank of
+    questions and writes its own `batch`, as Sudoku does.) To follow training, read these three and
+    `batch`. All else is for evaluation and for pictures, and some of it only for more_tasks/.
 
     The fields of a task are flags of train.py, and the comments behind them are the help.
     Everything is drawn on the CPU, so that every device sees the same data.
@@ -66,7 +68,8 @@ class Task:
     causal = True  # does each position see only what stands before it?
     coordinates = ()  # of boards: (row, column, box) of each cell
     unit = "steps"  # of difficulty
-    counts_steps = True  # False: its difficulty cannot set a curriculum or loop counts
+    counts_steps = True  # False: a step takes no fixed number of loops, so the difficulty can set
+    # neither a curriculum nor loop counts
     grows = True  # can `batch` make questions harder than max_difficulty?
     hardest = math.inf  # the hardest that it can make, if it grows
     splits = ("val",)  # evaluated during training
@@ -77,8 +80,8 @@ class Task:
     def question(self, generator, difficulty):
         """
         Tokens (B, T): one question for each difficulty (B,), drawn with the generator. If one turns
-        out to have another difficulty, `batch` draws again. The difficulty -1, which only `mixture`
-        asks for, means that any question will do.
+        out to have another difficulty, `batch` draws again, so T may depend on the difficulties
+        alone. The difficulty ANY, which only `mixture` asks for, means that any question will do.
         """
         raise NotImplementedError
 
@@ -102,7 +105,7 @@ class Task:
 
     def mixture(self, generator, size, low, high):
         """
-        The difficulties (B,) of a mixed batch, between low and high. A task may write -1 for some:
+        The difficulties (B,) of a mixed batch, between low and high. A task may write ANY for some:
         their questions are drawn at random and keep the difficulty that they happen to have, which
         may be above high.
         """
@@ -133,11 +136,11 @@ class Task:
             wanted = torch.full((size,), difficulty)
         else:
             low, high = difficulty or (1, self.max_difficulty)
-            wanted = self.mixture(generator, size, low, high)  # -1: any
+            wanted = self.mixture(generator, size, low, high)
         tokens = self.question(generator, wanted)
         for _ in range(2000):
             measured = self.measure(tokens)
-            fits = self.belongs(tokens, split) & ((wanted < 0) | (measured == wanted))
+            fits = self.belongs(tokens, split) & ((wanted == ANY) | (measured == wanted))
             if fits.all():
                 return self.on_device(tokens, self.answer(tokens), measured)
             again = self.question(generator, wanted)  # for all; those that fit stay
@@ -149,7 +152,7 @@ class Task:
         )
 
     def generator(self, split, step):
-        """The random numbers of one batch, which do not depend on other batches."""
+        """The random numbers of one batch: they depend on seed, split, step and salt alone."""
         known = dict.fromkeys((*SPLITS, *self.splits, *self.more_splits))
         if split not in known:
             raise ValueError(f"split={split!r} is unknown; choose from {', '.join(known)}")
@@ -205,9 +208,9 @@ class MultiHop(Task):
 
         "c r2 r0 -> f"      start at c, follow r2, then follow r0: where are you?
 
-    Each relation is a random permutation of the entities, drawn once for a seed. (Other
-    maps would merge entities: after a few such hops most starts lead to the same place, and the
-    last relations alone would give the answer away.)
+    Each relation is a random permutation of the entities, drawn once for a seed. (Other maps would
+    merge entities: after 6 such hops a third of the starts lead to one place, after 24 most do, and
+    the last relations alone would give the answer away.)
 
     Tokens are the entities 0 .. E - 1, the relations E .. E + R - 1, and a padding behind short
     questions. The answer is read at the last relation. The difficulty is the number of hops.
@@ -262,7 +265,7 @@ class MultiHop(Task):
         return self.walk(tokens).masked_fill(~last, IGNORE)
 
     def belongs(self, tokens, split):
-        # in_split ignores trailing zeros. With padding as 0, the split does not depend on it.
+        # in_split ignores trailing zeros: with 0 for padding, more padding changes no split
         from_1 = (tokens + 1).masked_fill(tokens == self.pad, 0)
         return in_split(from_1, split, self.salt) | (self.measure(tokens) == 1)
 
@@ -300,9 +303,10 @@ class Addition(Task):
     then it hands on whatever comes in from below. Call such a place a nine. The difficulty is one
     more than the longest run of nines, that is, the number of places that a decision travels: 1 if
     every place decides for itself; 4 for 9999 + 0001, where the lowest place (9 + 1) decides, and
-    three nines hand it on. The first token ">" also decides: nothing comes in. Without it, all
-    positions of 55 + 55 would see nothing but fives, and attention, which averages what it sees,
-    would give all of them the same.
+    the three places above it are nines (9 + 0), which hand it on.
+
+    The first token ">" says that nothing comes in. Without it, all positions of 55 + 55 would see
+    nothing but fives, and attention, which averages what it sees, would give all of them the same.
 
     Half of a mixed batch has digits at random, where long runs are rare. The other half has a run
     planted. For difficulty 4 in numbers of 6 digits, lowest place first:
@@ -314,7 +318,8 @@ class Addition(Task):
     enters half of the planted runs, whatever their length: otherwise a model would learn to guess
     the carry from the length. Other nines stand elsewhere, not beside the run. If the difficulty
     exceeds the digits of training, the numbers have a quarter more digits than the difficulty, so
-    that the run can lie in different places.
+    that the run can lie in different places. Such a question is both harder and longer than those
+    of training.
     """
 
     digits: int = 8  # digits of each number in training
@@ -331,27 +336,27 @@ class Addition(Task):
     def mixture(self, generator, size, low, high):
         planted = super().mixture(generator, size, low, high)
         at_random = torch.rand(size, generator=generator) < 0.5
-        return planted.masked_fill(at_random, -1)
+        return planted.masked_fill(at_random, ANY)
 
     def question(self, generator, difficulty):
         B, n, longest = len(difficulty), self.digits, int(difficulty.max())
         if longest > n:
             n = longest + longest // 4
         a, b = torch.randint(10, (B, n, 2), generator=generator).unbind(2)
-        planted = (difficulty > 0)[:, None]
+        planted = (difficulty != ANY)[:, None]
 
         # Where the run of nines stands, and whether a carry enters it. The example above has run 3,
-        # carry 1, start 2 and offset -2 -1 0 1 2 3: the run is at the offsets 0 to 2.
+        # wanted_carry 1, start 2 and offset -2 -1 0 1 2 3: the run is at the offsets 0 to 2.
         run = difficulty.clamp(min=1)[:, None] - 1  # (B, 1): how many nines
-        carry = torch.arange(B)[:, None] % 2  # should a carry enter? In every other question
-        room = n - run - carry  # a carry comes from a place below the run
-        start = carry + (torch.rand((B, 1), generator=generator) * (room + 1)).long()
+        wanted_carry = torch.arange(B)[:, None] % 2  # should one enter? In every other question
+        room = n - run - wanted_carry  # a carry comes from a place below the run
+        start = wanted_carry + (torch.rand((B, 1), generator=generator) * (room + 1)).long()
         offset = torch.arange(n) - start  # (B, n): of each place from the first nine of the run
         in_run = (offset >= 0) & (offset < run)
         beside_run = (offset == -1) | (offset == run)  # no nines here, so that the run ends
 
-        # Other nines around it, a different share of all places in each question (`batch` draws
-        # again if they make a longer run); and no nines by chance.
+        # Other nines around it, a different share of all places in each question, and more beside a
+        # long run (`batch` draws again if they make a longer one); and no nines by chance.
         share = torch.rand((B, 1), generator=generator) * run / (run + 1)
         others = (torch.rand((B, n), generator=generator) < share) & ~beside_run
         nines = planted & (in_run | others)
@@ -365,7 +370,7 @@ class Addition(Task):
         tokens = F.pad(tokens, (0, 1), value=self.EQUALS)
         mirrored = torch.where(tokens < 10, 9 - tokens, tokens)
         _, carry_now = self.runs(tokens)
-        return torch.where(planted & (carry_now[:, None] != carry), mirrored, tokens)
+        return torch.where(planted & (carry_now[:, None] != wanted_carry), mirrored, tokens)
 
     def sums(self, tokens):
         """(B, n): what the two digits of each place add up to, 0 .. 18, without a carry."""
@@ -373,10 +378,9 @@ class Addition(Task):
 
     def runs(self, tokens):
         """
-        The length (B,) of the longest run of nines, and the carry (B,), 1 or 0, that enters it. (It
-        is read where it leaves the run, since nines hand on what comes in. Of several longest runs,
-        the one at the highest places counts. Without any nine, the length is 0, and the carry is
-        the one out of the highest place.)
+        The length (B,) of the longest run of nines, and the carry (B,), 1 or 0, that enters it and
+        so leaves it, too. Of several longest runs, the one at the highest places counts. Without
+        any nine, the length is 0, and the carry is the one out of the highest place.
         """
         run = longest = carry = carried = torch.zeros_like(tokens[:, 0])
         for total in self.sums(tokens).T:
@@ -400,8 +404,8 @@ class Addition(Task):
         return targets
 
     def belongs(self, tokens, split):
-        # (in_split ignores trailing zeros: here, leading zeros of the numbers. a + b and b + a are
-        # different questions, and may be in different splits.)
+        # The lowest digits come first, so the trailing zeros that in_split ignores are the numbers'
+        # leading ones. (a + b and b + a may be in different splits.)
         return in_split(tokens[:, 1:-1], split, self.salt)
 
     def parts(self, tokens):

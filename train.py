@@ -2,11 +2,14 @@
 Train a looped GPT on a task: `python train.py --task multihop` writes runs/multihop/.
 
 Without other flags this is the CPU run of that task (two cores, minutes). Its recipe, in
-support/recipes.py, replaces some of the defaults below; that of multihop says position="window",
-reach=3, lr=3e-3, steps=2500. `--scale gpu` takes the recipe for one GPU, and any flag given by hand
-wins. A run folder holds config.json (all settings of the run), metrics.jsonl, checkpoint.pt and
-curve.png. Every random draw is seeded by (seed, what it is for, step), so `--resume` continues a
-run as if it had never stopped.
+support/recipes.py, replaces some of the defaults below and of Config in looped.py; that of multihop
+says position="window", reach=3, lr=3e-3, steps=2500. `--scale gpu` takes the recipe for one GPU,
+and any flag given by hand wins. A run folder holds config.json (all settings of the run),
+metrics.jsonl, checkpoint.pt and curve.png. Every random draw of a step is seeded by (seed, what it
+is for, step), so `--resume` continues a run as if it had never stopped.
+
+Papers named below: Kohli 2026 (arXiv 2604.07822), Parcae 2026 (2604.12946), Huginn 2025
+(2502.05171).
 """
 
 import copy
@@ -37,53 +40,36 @@ class Settings:
     batch: int = 64  # questions in a step (in each process, under torchrun)
     lr: float = 2e-3  # peak learning rate (AdamW)
     warmup: int = 100  # first steps, in which the rate rises linearly (times the cosine)
-    min_lr: float = 0.05  # where the cosine ends, as a share of lr
+    min_lr: float = 0.05  # where the cosine ends, as a share of lr (in nanoGPT it is absolute)
     decay_steps: int = 0  # steps of the cosine, after which the rate stays (0: all steps)
     weight_decay: float = 0.01  # of matrices only
     beta2: float = 0.99  # AdamW's second beta
     clip: float = 1.0  # largest norm of the gradient (0: any)
-    ema: float = 0.0  # decay of a moving average of the weights, which is then the model (0: none)
-    sampler: Sampler = "blind"  # how the loop count of a question is chosen, see sample_loops
+    ema: float = 0.0  # largest decay of an average of the weights, then the model (0: none)
+    sampler: Sampler = "blind"  # how many loops a question gets, see sample_loops
     lead: int = 0  # samplers blind and difficulty: loops beyond the difficulty, always
     slack: int = 4  # samplers blind and difficulty: up to this many more, at random
-    per: Literal["sequence", "batch"] = "sequence"  # draw a loop count for each (Parcae 2026)
+    per: Literal["sequence", "batch"] = "sequence"  # one loop count for each (Parcae 2026)
     curriculum: bool = True  # begin with difficulty 1 and open the next at the gate
-    gate: float = 0.95  # accuracy on the hardest questions that opens harder ones (Kohli 2026)
+    gate: float = 0.95  # running accuracy on the hardest questions that opens harder ones (Kohli)
     eval_every: int = 500  # steps between evaluations (and checkpoints)
     eval_size: int = 500  # questions of each difficulty in an evaluation
     snapshots: bool = False  # keep the weights of every evaluation, in OUT/snapshots
 
 
-class Model(Protocol):
-    """
-    What a model of your own, `--model my_model.py`, has to define: one nn.Module with these.
-    LoopedGPT of looped.py is one.
-    """
-
-    config_class: type  # a dataclass with at least `vocab_size` and `loops`; its fields are flags
-
-    def __init__(self, config): ...
-
-    def forward(self, tokens, loops):
-        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops."""
-
-    def loss(self, tokens, targets, loops):
-        """The loss, where each sequence takes its own `loops` (B,); and the prediction (B, T)."""
-
-
 def train(flags, task, model, checkpoint=None):
     """
     Train to the end and return the last evaluation, {split: {difficulty: accuracy}}. A run that is
-    stopped early saves a checkpoint and returns None.
+    interrupted (Ctrl-C, SIGTERM) saves a checkpoint and returns None.
     """
     optimizer = make_optimizer(flags, model)
     average = copy.deepcopy(model).requires_grad_(False) if flags.ema else None
     progress = dict(step=0, level=1 if flags.curriculum else task.max_difficulty, mastery=0.0)
     parts = dict(model=model, optimizer=optimizer, ema=average)
-    # The run (support/session.py) writes the folder and shows the progress. From a checkpoint it
-    # fills in parts and progress. run.loss is model.loss in the --precision of the run. Under
-    # torchrun its backward pass averages the gradients of all processes, and every step begins with
-    # the level of process 0.
+    # The run (support/session.py) shows the progress and writes the folder. It shares `parts` and
+    # `progress` with the loop below: it saves them in checkpoints, and fills them in from one.
+    # run.loss is model.loss in the --precision of the run. (Under torchrun each process draws
+    # questions of its own, and the backward pass averages their gradients.)
     run = Run(flags, task, parts, progress, checkpoint)
 
     for step in run.steps():  # from progress["step"] on; Ctrl-C ends them early
@@ -107,10 +93,11 @@ def train(flags, task, model, checkpoint=None):
 
         # the curriculum: once the hardest questions so far are mastered, harder ones are asked
         right = task.check(batch, prediction)
-        hardest = batch.difficulty >= level  # (half of the sums of addition are of any difficulty)
+        hardest = batch.difficulty >= level  # (random sums may be harder than was asked for)
         if flags.curriculum and level < task.max_difficulty and hardest.any():
             accuracy = right[hardest].sum().item() / hardest.sum().item()
-            progress["mastery"] += 0.1 * (accuracy - progress["mastery"])  # a running mean
+            # a running mean, from 0: with the gate at 0.95 a level takes at least 29 such batches
+            progress["mastery"] += 0.1 * (accuracy - progress["mastery"])
             if progress["mastery"] >= flags.gate:
                 progress.update(level=level + 1, mastery=0.0)
 
@@ -123,7 +110,7 @@ def train(flags, task, model, checkpoint=None):
             loops=loops.float().mean().item(),
         )
         run.show(**now)
-        if run.is_due(step):  # every --eval_every steps
+        if run.is_due(step):  # every --eval_every steps, and after the last
             judged = model if average is None else average
             results = {split: evaluate(judged, task, flags, split) for split in task.splits}
             now.update(step=step + 1, lr=learning_rate(flags, step), gradient=norm.item())
@@ -177,9 +164,9 @@ def sample_loops(flags, task, difficulty, step):
 
 def most_loops(flags, task, difficulty=None):
     """
-    The largest loop count that training gives to questions of a difficulty, or to any (None). (With
-    the sampler difficulty, some get more: random sums that are harder than was asked for, and with
-    per="batch" easy questions beside hard ones.)
+    The largest loop count that training means to give to questions of a difficulty, or to any
+    (None). With the sampler difficulty a few get more: random sums that are harder than was asked
+    for, and with per="batch" easy questions beside hard ones.
     """
     if flags.sampler == "blind":
         return task.max_difficulty + flags.lead + flags.slack
@@ -206,10 +193,10 @@ def trained_loops(flags, task):
 
 
 def make_optimizer(flags, model):
-    """AdamW, without weight decay for gains and biases (also those of Positions, (H, reach))."""
+    """AdamW, with weight decay for matrices and embeddings, and none for gains and biases."""
     matrices, others = [], []
     for name, p in model.named_parameters():
-        is_matrix = p.dim() >= 2 and not name.endswith("bias")
+        is_matrix = p.dim() >= 2 and not name.endswith("bias")  # the biases of Positions are 2-D
         (matrices if is_matrix else others).append(p)
     groups = [
         dict(params=matrices, weight_decay=flags.weight_decay),
@@ -228,8 +215,9 @@ def learning_rate(flags, step):
 
 def update_average(average, model, decay, step):
     """
-    An exponential moving average of the weights. Its decay rises to `decay` step by step, so that
-    the random start is soon forgotten.
+    An exponential moving average of the weights. So that the random start is forgotten, its decay
+    is at first (1 + step) / (10 + step): about the last tenth of the steps counts. It reaches
+    `decay` after 9 / (1 - decay) steps, which a short run never does.
     """
     decay = min(decay, (1 + step) / (10 + step))
     with torch.no_grad():
@@ -241,7 +229,8 @@ def update_average(average, model, decay, step):
 def evaluate(model, task, flags, split, size=None):
     """
     {difficulty: accuracy} on the same questions of a split each time. Each difficulty takes the
-    most loops that training gives to it (for samplers poisson and lognormal: --loops).
+    most loops that training gives to it (for samplers poisson and lognormal, whose largest counts
+    are rare, --loops).
     """
     result = {}
     for difficulty in task.difficulties(split):
@@ -258,6 +247,9 @@ def evaluate(model, task, flags, split, size=None):
 # The command line
 
 
+# (support/ cannot import from this file, which imports it, so Settings is handed over.)
+
+
 def load_model(path, device="cpu", task="", model=""):
     """
     A trained run, ready to be asked: (model, task, flags). With --ema, the weights are the averaged
@@ -272,16 +264,36 @@ def parse_flags(argv=None):
     return flag_parser.parse_flags(argv, Settings, __doc__, folder.read_config)
 
 
+class Model(Protocol):
+    """
+    What a model of your own, `--model my_model.py`, has to define to be trained: one nn.Module with
+    these. LoopedGPT of looped.py is one. (The analyses also ask for `states` and `readout`.)
+    """
+
+    config_class: type  # a dataclass with at least `vocab_size` and `loops`; its fields are flags
+
+    def __init__(self, config): ...
+
+    def forward(self, tokens, loops):
+        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops."""
+
+    def loss(self, tokens, targets, loops):
+        """
+        The loss, where each sequence takes its own `loops` (B,), int64 on the CPU; and the
+        prediction (B, T).
+        """
+
+
 def rehearse(flags, task, model):
     """
-    Check the loop counts and the tokens, and try one small evaluation and one loss. A combination
-    of flags that cannot run ends here, with its reason, before a folder is made.
+    Check the loop counts and the tokens, and try one small evaluation and one loss, so that a
+    combination of flags that cannot run fails here, before a folder is made.
     """
     if not getattr(flags, "tied", True) and most_loops(flags, task) > flags.loops:
         fail(
-            f"an untied model of --loops {flags.loops} has layers for so many loops, and "
-            f"--sampler {flags.sampler} "
-            f"asks for up to {most_loops(flags, task)}: add --sampler fixed, or more --loops"
+            f"an untied model of --loops {flags.loops} has layers for so many loops, and --sampler "
+            f"{flags.sampler} asks for up to {most_loops(flags, task)}: add --sampler fixed, or "
+            "more --loops"
         )
     try:
         batch = task.batch("train", 0, flags.batch, (1, 1) if flags.curriculum else None)
@@ -306,13 +318,16 @@ def main(argv=None):
     device = prepare(flags)
     task = share_of(flag_parser.make_task(flags, device))  # under torchrun: batches of its own
     if flags.sampler in ("blind", "difficulty") and getattr(flags, "tied", True):
-        flags.loops = most_loops(flags, task)  # these samplers ignore --loops: the model's default
+        # for model(tokens) without a count; these samplers make no other use of --loops
+        flags.loops = most_loops(flags, task)
+    # LoopedGPT(Config(..)) of looped.py, or another --model; some parts in faster twins
     model = flag_parser.make_model(flags, task).to(device)
     flag_parser.save_time_and_memory(flags, model)  # --compile, --checkpoint_loops
     rehearse(flags, task, model)
     if not flags.resume:
         folder.open_folder(flags)
-    # With --control, a second process trains an untied model in OUT/control at the same time.
+    # With --control, a second process trains an untied model in OUT/control at the same time: with
+    # pre-norm, which suits a stack better, and all of its layers always used.
     with control_beside(flags, most_loops(flags, task)) as control:
         result = train(flags, task, model, checkpoint)
         control.run_ended_well = result is not None  # else the control is stopped, too

@@ -336,6 +336,9 @@ def say(numbers):
         print(f"{name:>22}  {trained:>20}  {best:>20} {chosen:<15}  {control:>20}")
 
     print()
+    levels = {found["level"] for found in each}
+    if len(levels) > 1:
+        print(f"note: in training these runs reached the difficulties {sorted(levels)}")
     as_trained = f"{most} loops, as trained"
     row(numbers["unit"], as_trained, "best loops", "(chosen on val)", "untied control")
     for i, name in enumerate(numbers["difficulty_names"]):

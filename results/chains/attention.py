@@ -2,7 +2,7 @@
 Where a model of chains looks: does it walk, or does it wait? Writes results/chains/attention.json
 and attention.png.
 
-    python results/chains/attention.py runs/chains20 runs/chains21 runs/chains22        (--task chains)
+    python results/chains/attention.py runs/chains20 runs/chains21 runs/chains22
 
 For each loop, over 100 test questions of 12 edges: the attention of an edge on the edge that goes
 on where it ends, of the question on the edge that begins at its name, and how many of the edges say
@@ -87,7 +87,8 @@ for run in sys.argv[1:]:
         figure.colorbar(image, ax=axes, label="attention in loop 8")
         weight = found["next_edge"][7]
         figure.suptitle(
-            f"Each edge looks at the next of its chain (mean weight {weight:.2f}); one question, seed {flags.seed}"
+            f"Each edge looks at the next of its chain (mean weight {weight:.2f}); one question, "
+            f"seed {flags.seed}"
         )
         figure.savefig(ROOT / "results/chains/attention.png", dpi=150)
 (ROOT / "results/chains/attention.json").write_text(json.dumps(numbers, indent=1) + "\n")

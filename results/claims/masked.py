@@ -1,8 +1,8 @@
 """
-A relative model whose far tokens are hidden at test: is it depth that ends at 36 hops, or attention
-that leaks?
+A model of multi-hop with --position relative, whose far tokens are hidden at test: is it depth that
+ends at 36 hops, or attention that leaks?
 
-    python results/claims/masked.py runs/relative20 runs/relative21 runs/relative22     (multihop, --position relative)
+    python results/claims/masked.py runs/relative80 runs/relative81 runs/relative82
 
 The last bias of position="relative" is that of all distances of reach - 1 or more; minus infinity
 hides these tokens. Writes results/claims/masked.json: accuracy on 500 test questions after 1.25
