@@ -11,15 +11,15 @@ Most analyses rest on one thing: the state after any loop can be read as if it w
             prediction = model.readout(h).argmax(-1)  # what it would answer by now
             print(loops, task.check(batch, prediction).sum().item())  # how many are right
 
-`depth` does this for all difficulties, and `think` shows the predictions of a single question. What
-they measure is in this file; analyses/depth_more.py adds numbers that are read from the same
-questions and draws, and think_more.py draws. Each of the other analyses is a file analyses/WHAT.py;
-a table at the end of this file lists them.
+`depth` does this for all difficulties, and `think` shows the predictions for three questions. What
+they measure is in this file. analyses/depth_more.py takes more numbers from the same questions and
+has the pictures of depth, think_more.py those of think. Each of the other analyses is a file
+analyses/WHAT.py; a table at the end of this file lists them.
 
 Where an analysis takes several runs, they are the seeds of one experiment (compare, phases and page
-take different ones, too); the medians are shown, and the files go into the first folder. An untied
-control is a plain deep transformer, with other weights in each layer (train.py --control). Loops
-are counted from 1: loop 1 is the one that the model calls t = 0.
+also take runs of different experiments); the medians are shown, and the files go into the first
+folder. An untied control is a plain deep transformer, with other weights in each layer (train.py
+--control). Loops are counted from 1: loop 1 is the one that the model calls t = 0.
 """
 
 import inspect
@@ -71,10 +71,11 @@ def depth(runs, args):
     """
     Accuracy over difficulty x loops, against the untied control
 
-    Does a model that was trained on difficulty <= D solve more when it loops longer? Every
-    difficulty is asked after every loop. For each, the best loop count is chosen on val, and the
-    accuracy with it is reported on test. If the run has a folder control/, the model there is asked
-    the same questions: an untied stack, as deep as this model with its most loops of training.
+    Does a model that was trained on difficulty <= D solve more when it loops longer? Questions of
+    every difficulty are read out after every loop. For each difficulty, the best loop count is
+    chosen on val, and the accuracy with it is reported on test. If the run has a folder control/,
+    the model there is asked the same questions: an untied stack, as deep as this model with its
+    most loops of training.
 
     depth.png is the map of it all, depth_curves.png shows what to read from it, and depth.json has
     the numbers.
@@ -100,9 +101,9 @@ def depth_flags(parser):
 def settings_of(model, task, flags, control, args):
     """What the model is asked, and how it was trained: the first keys of depth.json."""
     trained = trained_loops(flags, task)  # {"mean": .., "largest": ..}
-    # by default six times the loops of training, as the difficulties; at most 96, for the time
+    # by default six times the loops of training, as the difficulties, and a few; at most 96 (time)
     loops = args.loops or min(96, 6 * trained["largest"] + 4)
-    loops = max(loops, trained["largest"])  # else accuracy_at_trained_loops has no number
+    loops = max(loops, trained["largest"])  # even past --loops: accuracy_at_trained_loops needs it
     if not flags.tied:
         loops = flags.loops  # it has no more layers
     difficulties = difficulties_of(task, "test", args.factor)  # up to factor times the trained
@@ -120,7 +121,7 @@ def settings_of(model, task, flags, control, args):
 
 
 def measure_depth(run, model, task, flags, control, settings):
-    """What one run found: {key: [of each difficulty]}, its seed, and its accuracy on a mixture."""
+    """What one run found: for each key a list over the difficulties, and some single values."""
     loops, most_trained = len(settings["loops"]), settings["trained_loops"]["largest"]
     examples = settings["examples"]
     rows = []
@@ -131,7 +132,7 @@ def measure_depth(run, model, task, flags, control, settings):
             batch = task.batch("test", 0, examples, difficulty)
             row["control"] = accuracy_of(control, task, batch, control.config.loops)
         rows.append(row)
-    found = dict(seed=flags.seed, level=flags.level, control=None)
+    found = dict(seed=flags.seed, level=flags.level, control=None)  # the rows replace this None
     found |= {key: [row[key] for row in rows] for key in rows[0]}
     mixture = measure_difficulty(model, task, None, loops, most_trained, examples)
     found["mixture"] = depth_more.summarise_mixture(mixture)
@@ -140,9 +141,9 @@ def measure_depth(run, model, task, flags, control, settings):
 
 def measure_difficulty(model, task, difficulty, loops, most_trained, examples):
     """
-    The accuracy on test after each loop, with the loop count that is best on val, and with the most
-    loops of training; and the fewest loops that reach SOLVED on val. (The difficulty None is a
-    mixture of those in training.)
+    On questions of one difficulty (None: a mixture of those in training): the accuracy on test
+    after each loop, after the number of loops that is best on val, and after the most loops of
+    training; and the fewest loops that reach SOLVED on val.
     """
     val = accuracy_by_loop(model, task, "val", difficulty, loops, examples)
     test = accuracy_by_loop(model, task, "test", difficulty, loops, examples)
@@ -160,14 +161,14 @@ def summarise(settings, by_run):
     """The numbers of depth.json: the settings of the first run, medians, and what each found."""
     numbers = dict(settings[0])
     if any(each["loops"] != numbers["loops"] for each in settings):
-        fail("these runs reached different levels, with other loop counts; give --loops")
+        fail("these runs reached different levels, with other loop counts; give more --loops")
     keys = ["accuracy", "margin", "accuracy_at_trained_loops", "accuracy_at_best_loops", "control"]
     for key in keys:
         values = [found[key] for found in by_run]
         missing = any(value is None for value in values)  # a run without a control: none is drawn
         numbers[key] = None if missing else np.median(values, axis=0).round(5).tolist()
     numbers["seeds"] = [found["seed"] for found in by_run]
-    # the margins are by far the longest list, and only their medians are drawn
+    # the margins take the most room, since they are not rounded, and only their medians are drawn
     numbers["by_run"] = [
         {key: value for key, value in found.items() if key != "margin"} for found in by_run
     ]
@@ -183,8 +184,8 @@ def think(runs, args):
     What the model would answer after each loop, for questions of a few difficulties
 
     One sees a hop walked, a carry moved, a board filled. Three questions of the test split are
-    shown, with half the largest difficulty of the task's training, with that difficulty, and with
-    twice it (of boards, with the three hardest). They appear in the terminal and as a picture; with
+    shown: of half the largest difficulty of the task's training, of that, and of twice that (of
+    boards, the three hardest). They appear in the terminal and as a picture; with
     --animate also as one that moves, think.gif, a frame for each loop. This analysis takes one run.
     """
     model, task, flags = common.load(runs[0], args.device, needs=("states", "readout"))
@@ -272,7 +273,7 @@ HERE = {
     "depth": own_analysis(depth, depth_flags, many=True),
     "think": own_analysis(think, think_flags, many=False),
 }
-OTHERS = {  # the first line of each file, copied so that no file is imported unless it is wanted
+OTHERS = {  # the first line of each file, copied so that none of these is imported until wanted
     "compare": "The depth.json of several runs in one picture, a row for each run",
     "exits": "Exit rules: accuracy against the loops spent, for each rule of when to stop",
     "page": "A page that runs the models in a browser: ask your own question and drag the loops",

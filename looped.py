@@ -10,11 +10,11 @@ The depth of this network is not a property of its weights but an argument of th
 do the work of many, and a harder question can be given more loops than training ever used:
 
     model = LoopedGPT(Config(vocab_size=29))
-    loops = torch.randint(4, 9, (len(tokens),))        4 to 8 loops, drawn for each sequence
+    loops = torch.randint(4, 9, (len(tokens),))  # 4 to 8 loops, drawn for each sequence
     loss, prediction = model.loss(tokens, targets, loops)
-    loss.backward()                                    .. and a step of any optimizer
-    logits = model(tokens, loops=32)                   later, with more loops
-    logits, loops_used = model.solve(tokens)           or as many as each sequence needs
+    loss.backward()  # .. and a step of any optimizer
+    logits = model(tokens, loops=32)  # later, with more loops
+    logits, loops_used = model.solve(tokens)  # or until the state of each sequence settles
 
 This file needs PyTorch and nothing else. Read it from top to bottom: the settings, the model, its
 training, when to stop, and then its parts: the injection, and those of any GPT. Shapes: B sequences
@@ -77,7 +77,7 @@ class LoopedGPT(nn.Module):
         self.prelude = nn.ModuleList(self.new_block() for _ in range(config.n_prelude))
         self.prelude_norm = RMSNorm(C)  # else e may grow throughout training (Parcae 2026)
         self.inject = Injection(config)
-        # of an untied model first the layers of loop 0, then those of loop 1, ..
+        # untied: the layers of loop 0 come first, then those of loop 1, ..
         n_layers = config.n_core if config.tied else config.n_core * config.loops
         self.core = nn.ModuleList(self.new_block() for _ in range(n_layers))
         self.coda = nn.ModuleList(self.new_block() for _ in range(config.n_coda))
@@ -95,9 +95,9 @@ class LoopedGPT(nn.Module):
         """
         Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops. (To train, call `loss`.)
 
-        `loops` is an int (by default config.loops), or a tensor (B,) with a number for each
-        sequence, for which `think` (below) runs the loop. With an int the gradient flows through
-        all loops; config.backprop_loops counts in `think` alone, and so in `loss`.
+        `loops` is an int (by default config.loops), or a tensor (B,), a number for each sequence;
+        then `think` (below) runs the loop. With an int the gradient flows through all loops:
+        config.backprop_loops cuts it in `states`, and so in `think` and `loss`, but not here.
         """
         if torch.is_tensor(loops):
             return self.readout(self.think(tokens, loops))
@@ -126,9 +126,9 @@ class LoopedGPT(nn.Module):
     def loop(self, h, e, t, positions):
         """
         One loop, from a state (B, T, C) to the next. If the model is tied, it is the same function
-        at every t = 0, 1, ..; untied models and some subclasses make use of t, which may go beyond
-        config.loops. What a subclass keeps for each sequence has to be a part of h or of e: `solve`
-        drops the rows of sequences that are done.
+        at every t = 0, 1, .., also beyond config.loops; an untied model has no layers beyond. A
+        subclass may make use of t. What it keeps for each sequence has to be a part of h or of e:
+        `solve` drops the rows of sequences that are done.
         """
         h = self.inject(h, e)
         for block in self.core_of(t):
@@ -157,7 +157,7 @@ class LoopedGPT(nn.Module):
     def reembed(self, h):
         """
         Add the embedding of the prediction so far (after DiscoLoop 2026), so that the next loop
-        finds what this one has found in the form of a token that it could have read:
+        reads the result of this one as it would read a token:
 
             h + gate * sqrt(C) * sum over tokens v of p(v) E(v) / |E(v)|
 
@@ -174,9 +174,9 @@ class LoopedGPT(nn.Module):
     # ---- training: loop counts that differ, a gradient that ends, and the loss
     #
     # The loop stands in this class three times: plainly in `forward`; in `states`, with the two
-    # things that training adds; and in `solve`, where sequences leave when they are done. `think`
-    # gives the last of the states, from which `loss` is computed; `trajectory` gives all of them,
-    # for those who want to watch.
+    # things that training adds; and in `solve`, where sequences leave when they are done. `loss`
+    # takes the last of the states from `think` (with loss="every", all of them from `states`);
+    # `trajectory` stacks them all, for those who want to watch.
 
     def states(self, tokens, loops=None, h=None):
         """
@@ -274,13 +274,14 @@ class LoopedGPT(nn.Module):
             threshold = default if threshold is None else threshold
         else:
             measure = rule
-        if threshold is None:
-            raise ValueError("a rule that is a function needs a threshold")
+        if threshold is None or isinstance(threshold, str) or math.isnan(threshold):
+            raise ValueError(f"threshold={threshold!r}: a rule that is a function needs a number")
         if not self.config.tied:
             max_loops = min(max_loops, self.config.loops)
         h, e, positions = self.begin(tokens)
         if answer_mask is None:
-            answer_mask = torch.ones_like(tokens, dtype=torch.bool)
+            answer_mask = torch.ones_like(tokens)
+        answer_mask = answer_mask.bool()
         final, loops_used = h.clone(), torch.zeros_like(tokens[:, 0])
         rows = torch.arange(len(h), device=h.device)  # the sequences that still loop
         measured = torch.full((len(h),), math.inf, device=h.device)
@@ -300,6 +301,7 @@ class LoopedGPT(nn.Module):
         Append n tokens to tokens (B, T): each the likeliest, or drawn at a temperature above 0.
         The whole text is computed again for every new token (analyses/cache.py avoids that).
         """
+        check_text(tokens, n, temperature)  # at the end of the file
         for _ in range(n):
             logits = self(tokens, loops)[:, -1]
             if temperature > 0:
@@ -321,7 +323,7 @@ def settle(model, before, h, answer_mask, last):
 
     All rules have these arguments: the states before and after a loop, (B, T, C) each; where
     answers stand (B, T), for a rule that compares answers; and `last` (B,), what the same rule
-    returned after the loop before, for a rule that adds up. In the first loop it is infinity.
+    returned after the loop before (infinity in the first), for a rule that keeps count.
     """
     before, h = model.proper_state(before), model.proper_state(h)
     return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
@@ -340,8 +342,8 @@ class Block(nn.Module):
     """
     Attention and an MLP, without biases and dropout.
 
-    A loop adds these two branches to its state again and again. With norm="pre", as in GPT-2, that
-    sum grows with every loop. "post" (TRM 2025) brings the sum back to one scale after every
+    A loop adds these two branches to its state again and again. With norm="pre", which GPT-2 has,
+    that sum grows with every loop. "post" (TRM 2025) brings the sum back to one scale after every
     branch, so that the state of loop 50 looks to the weights like that of loop 5. "sandwich"
     (Huginn 2025) does so, too, and also normalises what a branch reads. "post" is the default
     because it keeps the scale with the fewest norms. It is meant for loops: a deep stack of
@@ -422,7 +424,7 @@ def rotate(x, cos, sin):
 
 
 class Where(NamedTuple):
-    """What attention is told of T positions, the same for all sequences, layers and loops."""
+    """The `positions` that every layer is given: the same for all sequences, layers and loops."""
 
     rotation: tuple | None  # cosines and sines (T, D), by which queries and keys are turned
     bias: torch.Tensor | None  # (H, T, T), added to the attention scores; -inf hides a key
@@ -442,7 +444,8 @@ class Positions(nn.Module):
     grid      boards: a learned bias for each way in which two cells can share their coordinates,
               such as the same row, another column and another box
 
-    A model that is not causal can tell left from right by rope, relative and window only.
+    A model that is not causal can tell left from right by rope, relative and window only; the last
+    two then have learned biases for keys ahead, too.
     """
 
     def __init__(self, config):
@@ -493,7 +496,8 @@ def RMSNorm(width):
 
 
 def init_weights(module):
-    # GPT-2's 0.02 is too small here: the first loop would move the state by 3 %
+    # With GPT-2's 0.02 the first loop of a post-norm model would move h by 3 %, and `settle`
+    # would stop there. (The embedding may be small: prelude_norm brings e to scale.)
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
     if isinstance(module, nn.Embedding):
@@ -523,3 +527,9 @@ def check(config):
         raise ValueError("injection='none' and backprop_loops: hardly a gradient for the prelude")
     if config.loss == "every" and config.backprop_loops:
         raise ValueError("loss='every' needs the gradient of every loop: leave out backprop_loops")
+
+
+def check_text(tokens, n, temperature):
+    if not (tokens.shape[1] > 0 and isinstance(n, int) and n >= 0 and temperature >= 0):
+        given = f"{tokens.shape[1]} tokens, n={n!r}, temperature={temperature!r}"
+        raise ValueError(f"generate wants tokens, a whole n >= 0, a temperature >= 0, not {given}")

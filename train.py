@@ -42,12 +42,12 @@ class Settings:
     warmup: int = 100  # first steps, in which the rate rises linearly (times the cosine)
     min_lr: float = 0.05  # where the cosine ends, as a share of lr (in nanoGPT it is absolute)
     decay_steps: int = 0  # steps of the cosine, after which the rate stays (0: all steps)
-    weight_decay: float = 0.01  # of matrices only
+    weight_decay: float = 0.01  # of matrices and the embedding
     beta2: float = 0.99  # AdamW's second beta
     clip: float = 1.0  # largest norm of the gradient (0: any)
-    ema: float = 0.0  # largest decay of an average of the weights, then the model (0: none)
+    ema: float = 0.0  # judge and load a moving average of the weights; its largest decay (0: none)
     sampler: Sampler = "blind"  # how many loops a question gets, see sample_loops
-    lead: int = 0  # samplers blind and difficulty: loops beyond the difficulty, always
+    lead: int = 0  # samplers blind and difficulty: loops always added to the (largest) difficulty
     slack: int = 4  # samplers blind and difficulty: up to this many more, at random
     per: Literal["sequence", "batch"] = "sequence"  # one loop count for each (Parcae 2026)
     curriculum: bool = True  # begin with difficulty 1 and open the next at the gate
@@ -59,8 +59,8 @@ class Settings:
 
 def train(flags, task, model, checkpoint=None):
     """
-    Train to the end and return the last evaluation, {split: {difficulty: accuracy}}. A run that is
-    interrupted (Ctrl-C, SIGTERM) saves a checkpoint and returns None.
+    Train to the end, or for --minutes, and return the last evaluation, {split: {difficulty:
+    accuracy}}. A run that is interrupted (Ctrl-C, SIGTERM) saves a checkpoint and returns None.
     """
     optimizer = make_optimizer(flags, model)
     average = copy.deepcopy(model).requires_grad_(False) if flags.ema else None
@@ -96,7 +96,8 @@ def train(flags, task, model, checkpoint=None):
         hardest = batch.difficulty >= level  # (random sums may be harder than was asked for)
         if flags.curriculum and level < task.max_difficulty and hardest.any():
             accuracy = right[hardest].sum().item() / hardest.sum().item()
-            # a running mean, from 0: with the gate at 0.95 a level takes at least 29 such batches
+            # a running mean that starts at 0: at gate 0.95 a level takes at least 29 batches that
+            # have such questions
             progress["mastery"] += 0.1 * (accuracy - progress["mastery"])
             if progress["mastery"] >= flags.gate:
                 progress.update(level=level + 1, mastery=0.0)
@@ -164,9 +165,9 @@ def sample_loops(flags, task, difficulty, step):
 
 def most_loops(flags, task, difficulty=None):
     """
-    The largest loop count that training means to give to questions of a difficulty, or to any
-    (None). With the sampler difficulty a few get more: random sums that are harder than was asked
-    for, and with per="batch" easy questions beside hard ones.
+    The largest loop count that the sampler gives to questions asked for at a difficulty, or at any
+    (None). With the sampler difficulty a few get more: random sums that come out harder than was
+    asked for, and with per="batch" easy questions beside hard ones. (Sampler blind: all the same.)
     """
     if flags.sampler == "blind":
         return task.max_difficulty + flags.lead + flags.slack
@@ -177,8 +178,8 @@ def most_loops(flags, task, difficulty=None):
 
 def trained_loops(flags, task):
     """
-    The mean loop count at the end of training, and most_loops then, {"mean": .., "largest": ..}.
-    flags.level, which load_model sets, is the difficulty that the curriculum had opened by then.
+    What the sampler gives at the level that training ended with: {"mean": .., "largest": ..}, the
+    largest as in most_loops. flags.level, which load_model sets, is that level.
     """
     batches = [task.batch("train", step, 500, (1, flags.level)) for step in range(8)]
     counts = [
@@ -215,8 +216,8 @@ def learning_rate(flags, step):
 
 def update_average(average, model, decay, step):
     """
-    An exponential moving average of the weights. So that the random start is forgotten, its decay
-    is at first (1 + step) / (10 + step): about the last tenth of the steps counts. It reaches
+    An exponential moving average of the weights. Its decay is at first (1 + step) / (10 + step), so
+    that about the last tenth of the steps counts and the random start is forgotten. It reaches
     `decay` after 9 / (1 - decay) steps, which a short run never does.
     """
     decay = min(decay, (1 + step) / (10 + step))
@@ -247,9 +248,7 @@ def evaluate(model, task, flags, split, size=None):
 # The command line
 
 
-# (support/ cannot import from this file, which imports it, so Settings is handed over.)
-
-
+# Settings is handed over because support/ cannot import this file, which imports support/.
 def load_model(path, device="cpu", task="", model=""):
     """
     A trained run, ready to be asked: (model, task, flags). With --ema, the weights are the averaged
@@ -267,7 +266,8 @@ def parse_flags(argv=None):
 class Model(Protocol):
     """
     What a model of your own, `--model my_model.py`, has to define to be trained: one nn.Module with
-    these. LoopedGPT of looped.py is one. (The analyses also ask for `states` and `readout`.)
+    these. LoopedGPT of looped.py is one. (The analyses also ask for `states` and `readout`. No code
+    refers to this class: it is here to be read.)
     """
 
     config_class: type  # a dataclass with at least `vocab_size` and `loops`; its fields are flags
@@ -318,7 +318,7 @@ def main(argv=None):
     device = prepare(flags)
     task = share_of(flag_parser.make_task(flags, device))  # under torchrun: batches of its own
     if flags.sampler in ("blind", "difficulty") and getattr(flags, "tied", True):
-        # for model(tokens) without a count; these samplers make no other use of --loops
+        # for model(tokens) without a count (a --loops by hand is refused with these samplers)
         flags.loops = most_loops(flags, task)
     # LoopedGPT(Config(..)) of looped.py, or another --model; some parts in faster twins
     model = flag_parser.make_model(flags, task).to(device)
@@ -327,7 +327,7 @@ def main(argv=None):
     if not flags.resume:
         folder.open_folder(flags)
     # With --control, a second process trains an untied model in OUT/control at the same time: with
-    # pre-norm, which suits a stack better, and all of its layers always used.
+    # pre-norm, which suits a stack better, and always through all of its layers.
     with control_beside(flags, most_loops(flags, task)) as control:
         result = train(flags, task, model, checkpoint)
         control.run_ended_well = result is not None  # else the control is stopped, too
