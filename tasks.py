@@ -9,17 +9,18 @@ What to think about: what a task is, and three of them whose answers need serial
 Every question knows its **difficulty**, the number of steps of its obvious serial solution: hops
 walked, places that a carry is handed on, rounds of deduction. (A model may find a shorter way; the
 analyses show if it does.) To train on difficulties up to D and to ask for more is the experiment
-that the whole project is about.
+that the whole project is about. (Sudoku cannot make harder boards; there only the loops grow.)
 
 A task draws questions, and computes their answers separately: `question` draws tokens, and
 `answer` makes the targets from the tokens alone. (Sudoku takes both from a bank of boards.) A batch
 is a pure function of the task's settings and of what it is asked for (split, step, size,
 difficulty): asked again, it is the same batch.
 
-A question belongs to one of the splits train, val and test. A hash of its tokens decides which
-(support/hashing.py), so no seed can move a test question into training. (A salt changes which they
-are; it is for hidden tests.) There are two exceptions, which are in all three splits: the single
-facts of multihop, which have to be learned by heart, and boards from a file.
+A question belongs to one of the splits train, val and test. A hash of its tokens (of a board, of
+the kind of its solution, see Sudoku) decides which (support/hashing.py), so no seed can move a test
+question into training. (Another salt makes other splits; it is for hidden tests.) There are two
+exceptions, which are in all three splits: the single facts of multihop, which have to be learned by
+heart, and boards from a file.
 
 Three more tasks are in more_tasks/.
 """
@@ -28,13 +29,14 @@ import math
 import re
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
-from support.boards import SEARCH, Boards, bank_from_file, load_bank
+from support.boards import HARDEST, LIMITS, SEARCH, Boards, bank_from_file, load_bank
 from support.hashing import SPLITS, in_split, salted, stream
 
 IGNORE = -100  # the target where no answer is asked, as in looped.py (PyTorch's ignore_index)
@@ -68,8 +70,8 @@ class Task:
     causal = True  # does each position see only what stands before it?
     coordinates = ()  # of boards: (row, column, box) of each cell
     unit = "steps"  # of difficulty
-    counts_steps = True  # False: a step takes no fixed number of loops, so the difficulty can set
-    # neither a curriculum nor loop counts
+    counts_steps = True  # False: a step takes no fixed number of loops, so train.py refuses its
+    # curriculum and the samplers blind and difficulty
     grows = True  # can `batch` make questions harder than max_difficulty?
     hardest = math.inf  # the hardest that it can make, if it grows
     splits = ("val",)  # evaluated during training
@@ -79,9 +81,10 @@ class Task:
 
     def question(self, generator, difficulty):
         """
-        Tokens (B, T): one question for each difficulty (B,), drawn with the generator. If one turns
-        out to have another difficulty, `batch` draws again, so T may depend on the difficulties
-        alone. The difficulty ANY, which only `mixture` asks for, means that any question will do.
+        Tokens (B, T): one question for each difficulty (B,), drawn with the generator. Where one
+        turns out to have another difficulty, `batch` draws again and fills it into the same tensor,
+        so T may depend on the difficulties alone. The difficulty ANY, which only `mixture` asks
+        for, means that any question will do.
         """
         raise NotImplementedError
 
@@ -251,7 +254,7 @@ class MultiHop(Task):
         facts = self.facts.to(tokens.device)
         reached = [tokens[:, 0]]
         for relation in tokens[:, 1:].T:
-            index = (relation - self.entities).clamp(max=self.relations - 1)  # of padding: any
+            index = (relation - self.entities).clamp(max=self.relations - 1)  # padding: unused
             following = facts[index, reached[-1]]
             reached.append(torch.where(relation == self.pad, reached[-1], following))
         return torch.stack(reached, dim=1)
@@ -301,7 +304,7 @@ class Addition(Task):
 
     A place decides by itself whether it hands on a carry, unless its two digits add up to nine:
     then it hands on whatever comes in from below. Call such a place a nine. The difficulty is one
-    more than the longest run of nines, that is, the number of places that a decision travels: 1 if
+    more than the longest run of nines, that is, how many places up a decision can reach: 1 if
     every place decides for itself; 4 for 9999 + 0001, where the lowest place (9 + 1) decides, and
     the three places above it are nines (9 + 0), which hand it on.
 
@@ -314,9 +317,10 @@ class Addition(Task):
         sums of the places      3  12  9  9  9   5    a run of three nines; the 12 hands it a carry
         and mirrored           15   6  9  9  9  13    18 - s for each sum s: no carry enters
 
-    Mirroring keeps the nines and turns all other decisions around. It makes sure that a carry
-    enters half of the planted runs, whatever their length: otherwise a model would learn to guess
-    the carry from the length. Other nines stand elsewhere, not beside the run. If the difficulty
+    Mirroring keeps the nines and reverses every other decision. It is done where a question has not
+    got the carry that is wanted, so that one enters half of the planted runs, whatever their
+    length: otherwise a model would learn to guess the carry from the length. Other nines stand
+    elsewhere, not next to the run. If the difficulty
     exceeds the digits of training, the numbers have a quarter more digits than the difficulty, so
     that the run can lie in different places. Such a question is both harder and longer than those
     of training.
@@ -339,9 +343,9 @@ class Addition(Task):
         return planted.masked_fill(at_random, ANY)
 
     def question(self, generator, difficulty):
-        B, n, longest = len(difficulty), self.digits, int(difficulty.max())
-        if longest > n:
-            n = longest + longest // 4
+        B, n, hardest = len(difficulty), self.digits, int(difficulty.max())
+        if hardest > n:
+            n = hardest + hardest // 4
         a, b = torch.randint(10, (B, n, 2), generator=generator).unbind(2)
         planted = (difficulty != ANY)[:, None]
 
@@ -355,8 +359,8 @@ class Addition(Task):
         in_run = (offset >= 0) & (offset < run)
         beside_run = (offset == -1) | (offset == run)  # no nines here, so that the run ends
 
-        # Other nines around it, a different share of all places in each question, and more beside a
-        # long run (`batch` draws again if they make a longer one); and no nines by chance.
+        # Other nines around it: a different share of the places in each question, larger where the
+        # run is long (`batch` draws again if they make a longer one); and no nines by chance.
         share = torch.rand((B, 1), generator=generator) * run / (run + 1)
         others = (torch.rand((B, n), generator=generator) < share) & ~beside_run
         nines = planted & (in_run | others)
@@ -446,6 +450,13 @@ class Sudoku(Task):
     that fits only one cell of a row, column or box). Puzzles that singles do not solve need search
     and have the difficulty SEARCH = 32; they come only with search=True.
 
+    A puzzle is minimal if no clue can go without a second solution. Published boards often are, but
+    boards of a bank hardly ever, unless `minimal` asks for a share of them. In a bank with such a
+    share, puzzles that need search are graded by the guesses of a fixed solver (Boards.guesses):
+    the difficulty 32 is 1 to 2 guesses, and each doubling is one more: 33 is 2 to 4, and 38
+    is 64 or more. In other banks, and in files, 32 is any number of guesses. Hard boards are rare
+    among minimal ones as well; with `tries`, the one of the most guesses is kept of several.
+
     This task draws from a bank of boards, so it has no `question` and no `answer`, but a `batch` of
     its own. The bank is made once and kept in the folder `banks`, or read from a `file`. A batch
     renames the digits at random, so that each board of the bank stands for n! boards.
@@ -459,6 +470,8 @@ class Sudoku(Task):
     box: str = "2x2"  # 2x2 | 2x3 | 3x3 for boards of 4x4, 6x6, 9x9
     puzzles: int = 10_000  # puzzles in the bank
     search: bool = False  # also puzzles that singles do not solve
+    minimal: float = 0.0  # share of the puzzles dug until no clue can go (needs search)
+    tries: int = 1  # minimal puzzles dug from each grid, of which the hardest is kept
     banks: str = "runs/banks"  # the folder where banks are kept
     file: str = ""  # puzzles from a file instead, as every split
     first_puzzles: int = 0  # only so many of the file (0: all)
@@ -473,17 +486,27 @@ class Sudoku(Task):
             raise ValueError(
                 f"puzzles must be at least 50, not {self.puzzles}: each split needs some"
             )
+        if not 0 <= self.minimal <= 1 or (self.minimal and not self.search):
+            raise ValueError(f"minimal={self.minimal} must be 0 to 1, and above 0 it needs search")
+        if self.tries < 1 or (self.tries > 1 and not self.minimal):
+            raise ValueError(f"tries={self.tries} must be at least 1, and above 1 it needs minimal")
         self.boards = Boards(self.box)
         self.n, self.coordinates = self.boards.n, self.boards.coordinates
         self.vocab_size = self.n + 1
         if self.file:
             # (`analyze.py solve` tells which lines of the file these are, and what was skipped)
             read = bank_from_file(self.boards, self.file, self.first_puzzles)
-            self.bank, self.lines, self.skipped = read
+            self.bank, self.lines, self.skipped, self.ratings = read
+
+    @property
+    def graded(self):
+        """Do the guesses grade the puzzles that need search?"""
+        return self.minimal > 0 and not self.file
 
     @cached_property
     def bank(self):  # made when a batch is asked for: a trained model is loaded without it
-        return load_bank(self.boards, self.puzzles, self.search, Path(self.banks), self.salt)
+        where = Path(self.banks), self.salt
+        return load_bank(self.boards, self.puzzles, self.search, *where, self.minimal, self.tries)
 
     @cached_property
     def max_difficulty(self):
@@ -494,7 +517,7 @@ class Sudoku(Task):
         if isinstance(difficulty, int):
             low = high = difficulty
         else:
-            low, high = difficulty or (0, SEARCH)
+            low, high = difficulty or (0, HARDEST)
         fits = (bank["difficulty"] >= low) & (bank["difficulty"] <= high)
         rows = fits.nonzero()[:, 0]
         if not len(rows):
@@ -509,7 +532,7 @@ class Sudoku(Task):
         return self.on_device(tokens, targets, bank["difficulty"][rows])
 
     def measure(self, tokens):
-        return self.boards.difficulty(tokens)
+        return self.boards.difficulty(tokens, self.graded)
 
     def check(self, batch, prediction):
         """An answer is right if it is a valid board; the targets are not looked at."""
@@ -524,7 +547,14 @@ class Sudoku(Task):
         return values[counts >= min(20, counts.max())].tolist()
 
     def name_of(self, difficulty):
-        return "search" if difficulty == SEARCH else super().name_of(difficulty)
+        if difficulty < SEARCH:
+            return super().name_of(difficulty)
+        if not self.graded:
+            return "search"
+        if difficulty == HARDEST:
+            return f"search, {LIMITS[-1]} guesses or more"
+        low, high = list(pairwise((1, *LIMITS)))[difficulty - SEARCH]
+        return f"search, {low} to {high} guesses"
 
     def truth(self, batch):
         return torch.where(batch.tokens > 0, batch.tokens, batch.targets)

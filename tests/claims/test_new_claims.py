@@ -1,0 +1,93 @@
+"""What five claims measure: the texts against a walk in Python, and phi against known laws."""
+
+import math
+
+import pytest
+import torch
+from helpers import build, paper, tokens
+
+from claims import recurrence_worth, retrofitted_recurrence
+from claims.rows import Table
+from claims.texts import Texts
+from looped import Config, LoopedGPT
+from tasks import IGNORE
+
+
+@pytest.mark.parametrize("chain", (True, False))
+@pytest.mark.parametrize("hops", (1, 2, 3))
+def test_a_text_is_walked_token_by_token(chain, hops):
+    task = Texts(chain=chain, seed=3, hops=3, written=6)
+    batch = task.batch("test", 0, 40, hops)
+    for row, targets, difficulty in zip(*(part.tolist() for part in batch)):
+        relations, places = row[:18], row[18 : task.asked]
+        assert len(places) == (1 if chain else 6) and difficulty == hops
+        place, expected = places[0], []
+        for i in range(6):
+            if not chain:
+                place = places[i]
+            for relation in (relations[i], relations[6 + i], relations[12 + i])[:difficulty]:
+                place = int(task.facts[relation - 16][place])
+            expected.append(place)
+        assert relations[6 * difficulty :] == [task.pad] * (18 - 6 * difficulty)
+        assert row[task.asked :] == expected[:5]
+        assert targets == [IGNORE] * (task.asked - 1) + expected
+
+
+def test_a_prompt_is_in_one_split():
+    task = Texts()
+    prompts = {
+        split: {tuple(row[: task.asked]) for row in task.batch(split, 0, 200).tokens.tolist()}
+        for split in ("train", "val", "test")
+    }
+    assert not prompts["train"] & prompts["test"] and not prompts["val"] & prompts["test"]
+
+
+def law(weights):
+    return 40 * weights**-0.3
+
+
+@pytest.mark.parametrize("phi", (0.0, 0.46, 1.0))
+def test_phi_is_found_where_the_losses_follow_the_law(phi):
+    rows = []
+    for kind in recurrence_worth.TASKS:
+        for width in recurrence_worth.WIDTHS:
+            weights = 4 * 12 * width**2
+            rows.append(dict(kind=kind, width=width, weights=weights, loss=law(weights), r=1))
+        for name, r in ((recurrence_worth.R2, 2), (recurrence_worth.R4, 4)):
+            weights = 4 // r * 12 * 48**2
+            loss = law(r**phi * weights)
+            rows.append(dict(kind=kind, model=name, weights=weights, loss=loss, r=r))
+    for kind in recurrence_worth.TASKS:
+        for name in (recurrence_worth.R2, recurrence_worth.R4):
+            found = recurrence_worth.phi_of(Table([rows, rows]), kind, name)
+            assert found == pytest.approx([phi, phi], abs=0.01)
+
+
+def test_a_wide_stack_that_is_worse_by_chance_does_not_count():
+    worth = recurrence_worth.worth
+    assert worth([3.0, 2.0, 2.5, 1.0], [10, 20, 30, 40], 2.0) == pytest.approx(20)
+    assert worth([3.0, 2.0, 1.0], [10, 20, 40], math.sqrt(2)) == pytest.approx(20 * math.sqrt(2))
+    assert worth([3.0, 2.0, 1.0], [10, 20, 40], 9.0) == pytest.approx(10)
+    assert worth([3.0, 2.0, 1.0], [10, 20, 40], 0.1) == pytest.approx(40)
+
+
+def test_the_stack_gets_as_many_layers_as_the_loop():
+    claim, layers = retrofitted_recurrence, 0
+    for step in range(1, claim.FEW + 1):
+        loops = claim.LOOPS * min(1, step / claim.RAMP)
+        layers += 1 + 2 * loops + 1
+    assert claim.steps_of_equal_cost() * claim.LAYERS == pytest.approx(layers, rel=0.01)
+
+
+def test_a_stack_is_trained_on_as_it_is():
+    """The control of that claim: before its first step it is the stack."""
+    settings = dict(n_core=1, loops=6, tied=False, injection="none", norm="pre")
+    stack = build(seed=3, model=LoopedGPT, config=Config, **settings)
+    retrofitted = paper("retrofitted_recurrence")
+    as_it_is = {k: v for k, v in retrofitted_recurrence.AS_IT_IS.items() if k != "sampler"}
+    config = retrofitted.RetrofittedConfig(
+        vocab_size=11, n_embd=16, n_head=2, n_prelude=5, **as_it_is
+    )
+    model = retrofitted.RetrofittedGPT(config)
+    model.convert(stack)
+    assert torch.allclose(model(tokens()), stack(tokens()), atol=1e-5)
