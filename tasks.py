@@ -450,12 +450,13 @@ class Sudoku(Task):
     that fits only one cell of a row, column or box). Puzzles that singles do not solve need search
     and have the difficulty SEARCH = 32; they come only with search=True.
 
-    A puzzle is minimal if no clue can go without a second solution. Published boards often are, but
-    boards of a bank hardly ever, unless `minimal` asks for a share of them. In a bank with such a
-    share, puzzles that need search are graded by the guesses of a fixed solver (Boards.guesses):
-    the difficulty 32 is 1 to 2 guesses, and each doubling is one more: 33 is 2 to 4, and 38
-    is 64 or more. In other banks, and in files, 32 is any number of guesses. Hard boards are rare
-    among minimal ones as well; with `tries`, the one of the most guesses is kept of several.
+    A puzzle is minimal if no clue can go without a second solution. Many of those that people
+    publish are, and `minimal` makes a share of the bank so. Hard boards are rare among them as
+    well; with `tries`, several are made of a grid, and the one of the most guesses is kept.
+
+    In such a bank, puzzles that need search are graded by the guesses of a fixed solver
+    (Boards.guesses): the difficulty 32 is 1 to 2 guesses, and each doubling is one more, so that 33
+    is 2 to 4, and 38 is 64 or more. In other banks, and in files, 32 is any number of guesses.
 
     This task draws from a bank of boards, so it has no `question` and no `answer`, but a `batch` of
     its own. The bank is made once and kept in the folder `banks`, or read from a `file`. A batch

@@ -183,7 +183,7 @@ def draw_map(numbers):
     bottom, top = -0.5, len(names) - 0.5
     extent = (0.5, loops + 0.5, bottom, top)
     image = axes[0].imshow(numbers["accuracy"], extent=extent, **style)
-    axes[0].set_yticks(range(len(names)), [name.split()[0] for name in names])
+    axes[0].set_yticks(range(len(names)), map(short_name, names))
     axes[0].set(xlabel="loops", ylabel=f"difficulty ({numbers['unit']})")
     # what training has seen ends at two lines: white on black, so that they show on any colour
     for color, dashes in (("black", "-"), ("white", "--")):
@@ -281,7 +281,8 @@ def draw_margin(axis, numbers):
     axis.axvline(numbers["trained_loops"]["largest"], color="k", lw=0.8, ls="--")
     axis.set(xlabel="loops (dashed: the most in training)", ylabel="margin (logits)")
     axis.set_title("right answer against the best wrong one\n(above 0: it leads)")
-    short = [" ".join(name.split()[:2]) for name in numbers["difficulty_names"]]
+    names = numbers["difficulty_names"]
+    short = [name if name == short_name(name) else " ".join(name.split()[:2]) for name in names]
     ends = [(numbers["margin"][i][-1], short[i], color) for i, color in named.items()]
     label_ends(axis, ends, gap=0.08)
 
@@ -292,7 +293,7 @@ def draw_margin(axis, numbers):
 
 def title_of(numbers):
     """Up to which difficulty everything is solved, with the loops of training and with the best."""
-    most, last = numbers["trained_loops"]["largest"], numbers["difficulty_names"][-1].split()[0]
+    most, last = numbers["trained_loops"]["largest"], short_name(numbers["difficulty_names"][-1])
     as_trained = hardest_solved(numbers, numbers["accuracy_at_trained_loops"])
     best = hardest_solved(numbers, numbers["accuracy_at_best_loops"])
     with_most = f"with {most} loops, as in training"
@@ -317,8 +318,14 @@ def hardest_solved(numbers, accuracies):
     for name, accuracy in zip(numbers["difficulty_names"], accuracies):
         if accuracy < SOLVED:
             break
-        solved = name.split()[0]
+        solved = short_name(name)
     return solved
+
+
+def short_name(name):
+    """The number that a name begins with, "7" of "7 rounds of singles"; else the whole name."""
+    first = name.split()[0]
+    return first if first.isdecimal() else name
 
 
 def between(values, digits=3):
@@ -346,7 +353,7 @@ def say(numbers):
         best = between([found["accuracy_at_best_loops"][i] for found in each])
         chosen = "at " + between([found["best_loops"][i] for found in each], digits=0)
         control = between([found["control"][i] for found in each]) if numbers["control"] else "-"
-        row(name.split()[0], trained, best, chosen, control)
+        row(short_name(name), trained, best, chosen, control)
         for part in each[0]["parts"][i]:
             row(part, best=between([found["parts"][i][part] for found in each]))
         for solver in each[0]["shortcuts"][i]:

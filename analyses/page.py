@@ -23,7 +23,7 @@ from analyses.common import add_loops, difficulties_of, kind_of, load, main_of
 from looped import Attention, Block, Injection, LoopedGPT, Positions
 from more_tasks.chains import Chains, EdgeEmbedding
 from more_tasks.composition import Composition
-from support.boards import SEARCH
+from support.boards import HARDEST, SEARCH
 from support.fast import FastAttention, FastRMSNorm
 from support.files import load_tensors
 from tasks import Addition, MultiHop, Sudoku
@@ -217,8 +217,8 @@ def boards_of(run, device, most=64):
         raise ValueError(f"{run}: --boards wants a run of sudoku")
     about = describe(run, model, task, flags)
     found = {}
-    for kind, level in {"needs search": SEARCH, "singles": None}.items():
-        if level == SEARCH and not task.search:
+    for kind, level in {"needs search": (SEARCH, HARDEST), "singles": None}.items():
+        if level and not task.search:
             continue
         batch = task.batch("test", 0, 40, level)
         right = solved_after(model, task, batch, most)

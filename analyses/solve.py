@@ -10,7 +10,8 @@ from the standard input, on one line or as a board.
 
 Of a file (support/puzzle_files.py says what it may look like) every puzzle is asked once. Those
 that logic by singles solves and those that need search are counted apart. A table tells how many
-are right by their number of clues, and by the guesses that a solver needs (support/boards.py).
+are right by their number of clues, by the guesses that a solver needs (support/boards.py), and by
+the ratings of the file, if it has any.
 --out writes a line for each puzzle, and behind it the rules that it breaks.
 
 A loop that is started from noise may end elsewhere. --starts 9 asks each puzzle eight more times
@@ -20,6 +21,7 @@ is looked at (equilibrium reasoners, 2026).
 
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -39,6 +41,7 @@ MANY = False
 SURE = 0.9  # the probability from which on a digit is shown before the last loop
 CLUES = (0.22, 0.26, 0.31, 0.36)  # limits of the table, shares of the cells: 17, 21, .. of 81
 GUESSES = (0, 2, 5, 10, 20, 50)  # limits of the table
+FEW = 8  # so many different ratings have a row each; of more, a row is a fifth of the puzzles
 _, AT_REST = LoopedGPT.exit_rules["settle"]  # how far a loop at rest moves the state at most
 
 
@@ -121,6 +124,35 @@ def by_kind(values, limits, unit, right, kept):
             rows.append(dict(name=f"{name} {unit}", puzzles=int(inside.sum()), **shares))
         low = high
     return rows
+
+
+def by_rating(ratings, right, kept):
+    """
+    The same for the ratings of a file, texts (N), "" where there is none: a row for each rating, or
+    for each fifth of the puzzles if there are many different numbers. (Many different words, such
+    as names, are no ratings.)
+    """
+    known = sorted(set(ratings) - {""}, key=lambda rating: (number_of(rating), rating))
+    if len(known) > FEW:
+        numbers = torch.tensor([number_of(rating) for rating in ratings])
+        finite = numbers[numbers < math.inf]
+        limits = finite.quantile(torch.tensor([0.2, 0.4, 0.6, 0.8])) if len(finite) else finite
+        numbers[numbers == math.inf] = math.nan  # in no row
+        return by_kind(numbers, limits.unique().tolist(), "(rating)", right, kept)
+    rows = []
+    for rating in known:
+        inside = torch.tensor([each == rating for each in ratings])
+        shares = dict(boards=right[inside].mean().item(), kept=kept[inside].mean().item())
+        rows.append(dict(name=f"{rating} (rating)", puzzles=int(inside.sum()), **shares))
+    return rows
+
+
+def number_of(rating):
+    """The number that a text is; infinite if it is none."""
+    with suppress(ValueError):
+        if math.isfinite(number := float(rating)):
+            return number
+    return math.inf
 
 
 # --------------------------------------------------------------------------------------------------
@@ -208,7 +240,7 @@ def main(runs, args):
         print(f"skipped {text}")
     bank, loops = asked.bank["test"], args.loops or 8 * flags.loops
     boards, right = solve(model, asked, bank["puzzle"], loops, args.starts, flags.seed)
-    search = bank["difficulty"] == SEARCH
+    search = bank["difficulty"] >= SEARCH
     kinds = {"solved by singles": ~search, "need search": search}
     numbers = dict(
         file=Path(args.file).name,
@@ -232,7 +264,8 @@ def main(runs, args):
     limits = [math.floor(share * task.n**2) for share in CLUES]
     numbers["by_clues"] = by_kind(clues, limits, "clues", right[-1], ends)
     numbers["by_guesses"] = by_kind(guesses, GUESSES, "guesses", right[-1], ends)
-    for row in numbers["by_clues"] + numbers["by_guesses"]:
+    numbers["by_rating"] = by_rating(asked.ratings, right[-1], ends)
+    for row in numbers["by_clues"] + numbers["by_guesses"] + numbers["by_rating"]:
         text = f"{row['name']:>20}: {row['puzzles']:>5} puzzles, right {row['boards']:.3f}"
         print(text + (f", stillest {row['kept']:.3f}" if args.starts > 1 else ""))
     write(runs[0], "solve", draw(numbers, kinds), numbers)

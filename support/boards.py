@@ -6,15 +6,19 @@ in tasks.py.
 import os
 import sys
 from contextlib import suppress
+from itertools import compress
 
 import torch
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from support.files import load_tensors
 from support.hashing import SPLITS, in_split, salted, scramble
 from support.puzzle_files import line_of, read_puzzles
 
-SEARCH = 32  # the difficulty of puzzles that singles do not solve
+SEARCH = 32  # the difficulty of puzzles that singles do not solve, the least if they are graded
+LIMITS = (2, 4, 8, 16, 32, 64)  # of guesses: from each on, the grade is one more
+HARDEST = SEARCH + len(LIMITS)
 
 
 class Boards:
@@ -39,6 +43,7 @@ class Boards:
         self.lowest_digit = torch.zeros(2**n, dtype=torch.long)  # of a set
         for digit in range(n, 0, -1):
             self.lowest_digit[2 ** (digit - 1) :: 2**digit] = digit
+        self.size = self.digits_in(torch.arange(2**n)).sum(1)  # of a set
 
     # ---- one round of logic
     #
@@ -124,10 +129,19 @@ class Boards:
         """(N,) bool: is every digit exactly once in every unit?"""
         return (self.seen(self.placed(boards))[0] == self.all_digits).all(0)
 
-    def difficulty(self, boards):
-        """(N,): the rounds of propagation that solve each board, SEARCH where they do not."""
+    def difficulty(self, boards, graded=False):
+        """
+        (N,): the rounds of propagation that solve each board; SEARCH where they do not or, if
+        `graded`, SEARCH and more by the guesses needed, up to HARDEST. The digits are renamed
+        first, so that boards that differ in names only are equally hard.
+        """
         filled, rounds = self.propagate(boards)
-        return torch.where(self.solved(filled), rounds, SEARCH)
+        difficulty = torch.where(self.solved(filled), rounds, SEARCH)
+        if graded:
+            rows = difficulty == SEARCH
+            guesses = self.guesses(self.in_order(boards[rows]))
+            difficulty[rows] += torch.bucketize(guesses, torch.tensor(LIMITS), right=True)
+        return difficulty
 
     # ---- puzzles
 
@@ -152,18 +166,22 @@ class Boards:
             unfinished = unfinished[~self.solved(now)]
         return boards
 
-    def dig(self, grids, generator, bar, search=False):
+    def dig(self, grids, generator, bar, search=False, minimal=0):
         """
         Blank out cells in random order while the puzzle keeps one solution. Each board has its own
         number of clues at which this ends.
 
         A puzzle that singles solve has one solution. With `search` a cell may also go if each other
-        digit there leads to a contradiction. Then no second solution can have it.
+        digit there leads to a contradiction. Then no second solution can have it. The contradiction
+        has to show by singles, but for the first boards, so many as `minimal`: of these a cell goes
+        if no solution at all has another digit there. They are dug to the end, too, and then no
+        clue can go: one that could not go before cannot go from fewer clues.
         """
         boards = grids.clone()
         everyone = torch.arange(len(grids))
         order = torch.rand(grids.shape, generator=generator).argsort(1)
         blanks = (torch.rand(len(grids), generator=generator).mul(0.7).add(0.3) * self.n**2).long()
+        blanks[:minimal] = self.n**2
         for cell in order.T:
             bar.update()
             trial = boards.clone()
@@ -175,14 +193,16 @@ class Boards:
             blanked[more] = again[range(len(again)), cell[more]] > 0
             if search:
                 left = (more & ~blanked).nonzero()[:, 0]
-                blanked[left] = self.no_other_digit(trial[left], cell[left], grids[left])
+                deep = left < minimal
+                blanked[left] = self.no_other_digit(trial[left], cell[left], grids[left], deep)
             boards = torch.where(blanked[:, None], trial, boards)
         return boards
 
-    def no_other_digit(self, boards, cell, grids):
+    def no_other_digit(self, boards, cell, grids, deep):
         """
         (N,) bool: does each digit but that of the grids (N, cells) lead to a contradiction in this
-        cell (N,) of the boards (N, cells)?
+        cell (N,) of the boards (N, cells)? Of `deep` boards (N,) all that follows is tried, of the
+        others only singles.
         """
         fits = self.candidates(boards)[cell, torch.arange(len(boards))]
         row, digit = self.digits_in(fits).nonzero().T
@@ -191,8 +211,12 @@ class Boards:
         row, digit = row[wrong], digit[wrong]
         other = boards[row]
         other[range(len(row)), cell[row]] = digit
+        other, _ = self.propagate(other)
+        possible = ~self.broken(other)
+        unknown = possible & deep[row]
+        possible[unknown] = self.solutions(other[unknown], most=1)[0] > 0
         none = torch.ones(len(boards), dtype=torch.bool)
-        none[row[~self.broken(self.propagate(other)[0])]] = False
+        none[row[possible]] = False
         return none
 
     def relabelled(self, grids):
@@ -200,6 +224,14 @@ class Boards:
         name = torch.zeros(len(grids), self.n + 1, dtype=torch.long)
         name.scatter_(1, grids[:, : self.n], torch.arange(1, self.n + 1).expand(len(grids), -1))
         return name.gather(1, grids)
+
+    def in_order(self, boards):
+        """Boards (N, cells) with their digits renamed in the order in which they first stand."""
+        digits, cells = torch.arange(1, self.n + 1), torch.arange(self.n**2)
+        stands = boards[:, None] == digits[:, None]  # (N, n, cells)
+        first = torch.where(stands, cells, self.n**2).amin(2)
+        name = F.pad(first.argsort(1).argsort(1) + 1, (1, 0))  # a blank stays a blank
+        return name.gather(1, boards)
 
     def kind(self, grids):
         """
@@ -241,32 +273,50 @@ class Boards:
             now = step.gather(3, now)
         return scramble(lengths).sum(3)
 
-    def solutions(self, boards):
+    def search(self, boards, lots, orders, most):
         """
-        How many solutions each board (N, cells) has, 0, 1 or 2 for more; and one of them (N,
-        cells).
+        Solve boards (N, cells) by singles, and by trying digits where singles end: each digit that
+        fits a blank with the fewest candidates, depth first. Among several such blanks the one with
+        the least lot is taken, `lots` (N, cells) in 0 .. 1, and digits are tried in the order that
+        `orders` (N, n), permutations of 0 .. n - 1, have from behind. Returns the solutions found
+        (N,), at most so many as `most`; one of them (N, cells); and the digits tried (N,).
         """
         count, found = torch.zeros(len(boards), dtype=torch.long), torch.zeros_like(boards)
-        stack, owner = boards, torch.arange(len(boards))
-        # the newest first: else an empty board would fill the memory before its first solution
+        visits = torch.zeros_like(count)
+        # what is still to be tried, of each board the newest first; bytes are copied fastest
+        stack, owner = boards.byte(), torch.arange(len(boards))
         while len(stack):
-            stack, now = stack[:-1000], self.propagate(stack[-1000:])[0]
-            owner, of = owner[:-1000], owner[-1000:]
+            newest = torch.full_like(count, -1)
+            newest = newest.scatter_reduce(0, owner, torch.arange(len(stack)), "amax")
+            newest = newest[newest >= 0]
+            now, of = self.propagate(stack[newest].long())[0], owner[newest]
+            visits[of] += 1
             solved = self.solved(now)
             found[of[solved]] = now[solved]
-            count.index_add_(0, of[solved], torch.ones_like(of[solved]))
-            open_ = ~solved & ~self.broken(now)
+            count[of[solved]] += 1
+            left = count[owner] < most
+            left[newest] = False
+            open_ = ~(solved | self.broken(now))
             now, of = now[open_], of[open_]
-            fits = self.digits_in(self.candidates(now).T)  # (N, cells, n)
-            choices = fits.sum(2).masked_fill(now > 0, self.n + 1)
-            cell = choices.argmin(1)  # where the fewest digits fit
-            row, digit = fits[range(len(now)), cell].nonzero().T
-            more = now[row]
-            more[range(len(row)), cell[row]] = digit + 1
-            stack, owner = torch.cat((stack, more)), torch.cat((owner, of[row]))
-            wanted = count[owner] < 2
-            stack, owner = stack[wanted], owner[wanted]
-        return count.clamp(max=2), found
+            fits = self.candidates(now)
+            choices = (self.size[fits].T + lots[of]).masked_fill(now > 0, torch.inf)
+            cell = choices.argmin(1)
+            fits = self.digits_in(fits[cell, range(len(cell))])  # (.., n)
+            row, place = fits.gather(1, orders[of]).nonzero().T
+            more = now[row].byte()
+            more[range(len(row)), cell[row]] = (orders[of[row], place] + 1).byte()
+            stack, owner = torch.cat((stack[left], more)), torch.cat((owner[left], of[row]))
+        return count, found, visits - 1
+
+    def solutions(self, boards, most=2):
+        """
+        How many solutions each board (N, cells) has, up to `most`, which stands for more, too; and
+        one of them (N, cells).
+        """
+        lots = torch.zeros(1).expand(boards.shape)
+        orders = torch.arange(self.n).expand(len(boards), -1)
+        count, found, _ = self.search(boards, lots, orders, most)
+        return count, found
 
     def guesses(self, boards, orders=4):
         """
@@ -280,41 +330,25 @@ class Boards:
         tried = torch.zeros(len(boards))
         for order in range(orders):
             generator = torch.Generator().manual_seed(order)
-            lot = torch.rand(self.n**2, generator=generator)  # below 1: decides between equals only
-            digits = (torch.randperm(self.n, generator=generator) + 1).tolist()
-            stacks = [[board] for board in boards]  # what is still to be tried, the next one last
-            unsolved = list(range(len(boards)))
-            while unsolved:
-                now, _ = self.propagate(torch.stack([stacks[i].pop() for i in unsolved]))
-                solved, broken, fits = self.solved(now), self.broken(now), self.candidates(now).T
-                choices = self.digits_in(fits).sum(2) + lot
-                cell = choices.masked_fill(now > 0, torch.inf).argmin(1).tolist()
-                still = []
-                for row, i in enumerate(unsolved):
-                    if solved[row]:
-                        continue
-                    if not broken[row]:
-                        for digit in digits:
-                            if fits[row, cell[row]] >> (digit - 1) & 1:
-                                stacks[i].append(now[row].clone())
-                                stacks[i][-1][cell[row]] = digit
-                    if stacks[i]:
-                        tried[i] += 1
-                        still.append(i)
-                unsolved = still
+            lots = torch.rand(self.n**2, generator=generator).expand(boards.shape)
+            digits = torch.randperm(self.n, generator=generator).expand(len(boards), -1)
+            tried += self.search(boards, lots, digits, most=1)[2]
         return tried / orders
 
 
-def load_bank(boards, puzzles, search, folder, salt):
+def load_bank(boards, puzzles, search, folder, salt, minimal=0.0, tries=1):
     """{split: {"puzzle", "grid" (N, cells), "difficulty" (N,)}}, from the folder if it is there."""
     box = f"{boards.rows}x{boards.columns}"
     # the salt itself may be unfit for a file's name
     suffix = f"-{salted(0, salt):x}" if salt else ""
-    path = folder / f"sudoku-{box}-{puzzles}{'-search' if search else ''}-by-kind{suffix}.pt"
+    kind = "-search" if search else ""
+    kind += f"-minimal{minimal:g}" if minimal else ""
+    kind += f"-tries{tries}" if tries > 1 else ""
+    path = folder / f"sudoku-{box}-{puzzles}{kind}-by-kind{suffix}.pt"
     # whatever a missing, foreign or damaged file raises: make the bank again
     with suppress(Exception):
         return load_tensors(path)
-    bank = make_bank(boards, puzzles, search, salt)
+    bank = make_bank(boards, puzzles, search, salt, minimal, tries)
     unfinished = path.with_suffix(f".{os.getpid()}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -328,18 +362,24 @@ def load_bank(boards, puzzles, search, folder, salt):
     return bank
 
 
-def make_bank(boards, puzzles, search, salt):
+def make_bank(boards, puzzles, search, salt, minimal=0.0, tries=1):
     generator = torch.Generator().manual_seed(salted(0, salt))  # the bank is the same for all seeds
-    n, threads = boards.n, torch.get_num_threads()
+    n, threads, first = boards.n, torch.get_num_threads(), round(minimal * puzzles)
     # several gain little, and on a busy machine they cost up to twenty times the time
     torch.set_num_threads(1)
     text = f"making {puzzles} {n}x{n} puzzles"
-    with tqdm(total=n * n + 1, desc=text, leave=False, disable=None) as bar:
+    with tqdm(total=tries * n * n + 1, desc=text, leave=False, disable=None) as bar:
         grid = boards.fill(puzzles, generator)
         bar.update()
-        puzzle = boards.dig(grid, generator, bar, search)
+        puzzle = boards.dig(grid, generator, bar, search, first)
+        for _ in range(tries - 1):
+            other = boards.dig(grid[:first], generator, bar, search, first)
+            guesses = [boards.guesses(boards.in_order(each)) for each in (other, puzzle[:first])]
+            harder = guesses[0] > guesses[1]
+            puzzle[:first][harder] = other[harder]
+        difficulty = boards.difficulty(puzzle, graded=minimal > 0)
     torch.set_num_threads(threads)
-    everything = {"puzzle": puzzle, "grid": grid, "difficulty": boards.difficulty(puzzle)}
+    everything = {"puzzle": puzzle, "grid": grid, "difficulty": difficulty}
     if n == 4:
         kind = boards.relabelled(grid)
     else:
@@ -358,10 +398,11 @@ def make_bank(boards, puzzles, search, salt):
 
 def bank_from_file(boards, path, first=0):
     """
-    The puzzles of a file, or the first of them, as every split, in its order; the line of each; and
-    what was skipped, since a puzzle has exactly one solution, "line 3: no solution".
+    The puzzles of a file, or the first of them, as every split, in its order; the line of each;
+    what was skipped, since a puzzle has exactly one solution, "line 3: no solution"; and the rating
+    of each, a text.
     """
-    puzzles, given, lines, skipped = read_puzzles(path, first)
+    puzzles, given, lines, skipped, ratings = read_puzzles(path, first)
     if puzzles.shape[1] != boards.n**2:
         box = f"{boards.rows}x{boards.columns}"
         raise ValueError(
@@ -379,7 +420,7 @@ def bank_from_file(boards, path, first=0):
     right = (count == 1) & ((given == 0).all(1) | (given == solutions).all(1))
     if not right.any():
         raise ValueError(f"{path} holds no puzzle; {skipped[0]}")
-    lines = [line for line, keep in zip(lines, right.tolist()) if keep]
+    lines, ratings = list(compress(lines, right)), list(compress(ratings, right))
     puzzles, solutions = puzzles[right], solutions[right]
     part = dict(puzzle=puzzles, grid=solutions, difficulty=boards.difficulty(puzzles))
-    return dict.fromkeys(SPLITS, part), lines, skipped
+    return dict.fromkeys(SPLITS, part), lines, skipped, ratings

@@ -4,6 +4,7 @@ over several lines.
 """
 
 import gzip
+import itertools
 import json
 import math
 import re
@@ -20,6 +21,9 @@ BOARD_CHARACTERS = set(BLANKS + "123456789")
 TO_DIGITS = str.maketrans(dict.fromkeys(BLANKS, "0"))
 LINES = "".join(map(chr, range(0x2500, 0x2580)))  # of frames: ─ │ ┌ ═ ║ ..
 BETWEEN = re.compile(rf"[\s,;:|\[\]{{}}\"'{LINES}]+")  # what stands between cells and columns
+SEPARATORS = (",", ";", "\t", "|", None)  # of the columns below a header; None: spaces
+RATINGS = ("rating", "difficulty", "level", "score")  # names of columns, the best first
+NUMBER = re.compile(r"-?\d+(\.\d*)?")
 FRAME = set("-=+|*.:'` \t" + LINES)
 
 
@@ -30,6 +34,7 @@ class Puzzles(NamedTuple):
     solutions: torch.Tensor
     lines: list  # where each puzzle begins
     skipped: list  # texts, "line 3: 80 characters ..."
+    ratings: list  # of each puzzle, as texts; "" where there is none
 
 
 def read_puzzles(path, first=0):
@@ -45,8 +50,9 @@ def read_puzzles(path, first=0):
         1,53..7...,534678...,3.2
 
     columns between commas, colons, semicolons, tabs or spaces, in any order: of two boards in a
-    line the one with blanks is the puzzle, and what is no board (a header, a rating, a source) is
-    left out. Or a column for each cell;
+    line the one with blanks is the puzzle, and what is no board (a header, a source) is left out,
+    but for a rating: the column that a header calls so (or difficulty, level, score), or else a
+    number that ends the line right behind its boards. Or a column for each cell;
 
         5 3 . | . 7 . | . . .
         6 . . | 1 9 5 | . . .
@@ -62,10 +68,12 @@ def read_puzzles(path, first=0):
 
 def puzzles_in(text, source, first=0):
     """The same of a text; an error calls it by its source."""
-    found, skipped = find_boards(lines_of(text))
+    lines = lines_of(text)
+    found, skipped = find_boards(lines)
+    column = rating_column(lines[: found[0][0] - 1]) if found else None
     sizes = {len(field) for _, fields in found for field in fields if is_board(field, CELLS)}
     cells = max(sizes, default=0)
-    puzzles, solutions, where = [], [], []
+    puzzles, solutions, where, ratings = [], [], [], []
     for number, fields in found:
         if first and len(puzzles) == first:
             skipped = [text for text in skipped if line_of(text) < number]
@@ -78,10 +86,11 @@ def puzzles_in(text, source, first=0):
         puzzles.append(boards[0])
         solutions.append(boards[1] if len(boards) == 2 else "0" * cells)
         where.append(number)
+        ratings.append(rating_of(lines[number - 1], fields, column))
     skipped.sort(key=line_of)
     if not puzzles:
         raise ValueError(f"{source} holds no puzzle" + (f"; {skipped[0]}" if skipped else ""))
-    return Puzzles(tensor_of(puzzles), tensor_of(solutions), where, skipped)
+    return Puzzles(tensor_of(puzzles), tensor_of(solutions), where, skipped, ratings)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -218,6 +227,30 @@ def looks_like_a_board(text):
     """Is it a board, or one that is spoilt? Other lines are titles and headers."""
     known = sum(text.count(character) for character in BOARD_CHARACTERS)
     return len(text) >= 10 and 2 * known >= len(text)
+
+
+def rating_column(lines):
+    """(separator, place) of the column of ratings, if a line above the boards names it."""
+    for line, separator, rating in itertools.product(lines, SEPARATORS, RATINGS):
+        names = [cell_text(name).lower() for name in line.split(separator)]
+        if len(names) > 1 and rating in names:
+            return separator, names.index(rating)
+    return None
+
+
+def rating_of(line, fields, column):
+    """The rating in a line, which find_boards has split into fields, as a text; "" if none."""
+    if column:
+        separator, place = column
+        cells = [cell_text(cell) for cell in line.split("#")[0].split(separator)]
+        return cells[place] if place < len(cells) and not is_board(cells[place], CELLS) else ""
+    *before, last = fields
+    behind_a_board = before and is_board(before[-1], CELLS) and not is_board(last, CELLS)
+    return last if behind_a_board and NUMBER.fullmatch(last) else ""
+
+
+def cell_text(cell):
+    return cell.strip(" \t\r\"'")
 
 
 def tensor_of(boards):

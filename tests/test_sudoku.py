@@ -6,12 +6,15 @@ files.
 import gzip
 import itertools
 import json
+import random
 
 import pytest
 import torch
 from helpers import PUZZLE, SOLUTION, make_task
+from other_boards import Rules, minimal_puzzle
+from tqdm import tqdm
 
-from support.boards import SEARCH, Boards
+from support.boards import HARDEST, SEARCH, Boards
 from support.puzzle_files import read_puzzles
 from tasks import IGNORE, Batch, Sudoku
 
@@ -211,6 +214,123 @@ def test_guesses_are_those_of_a_solver_written_as_one_thinks(six):
     assert torch.allclose(guesses, expected / 3) and len(guesses.unique()) > 3
     easy = six.boards.difficulty(boards) < SEARCH
     assert (guesses[easy] == 0).all() and (guesses[~easy] > 0).all() and easy.any()
+
+
+# ---- minimal puzzles
+
+
+@pytest.fixture(scope="session")
+def half(banks):
+    return Sudoku(box="2x3", puzzles=400, search=True, minimal=0.5, banks=str(banks))
+
+
+def is_minimal(puzzle, box):
+    """By brute force: does each clue, if it goes, leave a second solution?"""
+    return all(
+        len(solutions([*puzzle[:i], 0, *puzzle[i + 1 :]], box)) > 1
+        for i, digit in enumerate(puzzle)
+        if digit
+    )
+
+
+@pytest.mark.parametrize("box, number", (("2x2", 30), ("2x3", 12)))
+def test_no_clue_of_a_minimal_puzzle_can_go_and_the_other_puzzles_stay_as_they_were(box, number):
+    boards, grids = Boards(box), Boards(box).fill(2 * number, torch.Generator().manual_seed(0))
+
+    def dig(**minimal):
+        draw = torch.Generator().manual_seed(1)
+        return boards.dig(grids, draw, tqdm(disable=True), search=True, **minimal)
+
+    puzzles, usual = dig(minimal=number), dig()
+    for puzzle, grid in zip(puzzles[:number].tolist(), grids.tolist()):
+        assert solutions(puzzle, box) == [tuple(grid)] and is_minimal(puzzle, box)
+    assert not all(is_minimal(puzzle, box) for puzzle in usual[:number].tolist())
+    assert torch.equal(puzzles[number:], usual[number:])
+
+
+def test_minimal_puzzles_of_9x9_are_minimal_for_another_solver():
+    """On smaller boards a look-ahead of one step finds nearly all clues that can go; not here."""
+    boards, rules, draw = Boards("3x3"), Rules("3x3"), torch.Generator().manual_seed(0)
+    grids = boards.fill(16, draw)
+    puzzles = boards.dig(grids, draw, tqdm(disable=True), search=True, minimal=16)
+    for puzzle, grid in zip(puzzles.tolist(), grids.tolist()):
+        assert list(rules.completions(list(puzzle))) == [grid]
+        for cell, digit in enumerate(puzzle):
+            assert not digit or not rules.is_unique([*puzzle[:cell], 0, *puzzle[cell + 1 :]])
+
+
+@pytest.mark.parametrize("box, number", (("2x2", 30), ("2x3", 15), ("3x3", 3)))
+def test_two_generators_and_two_solvers_agree(box, number):
+    rules, draw, boards = Rules(box), random.Random(0), Boards(box)
+    made = [minimal_puzzle(rules, draw) for _ in range(number)]
+    puzzles, grids = (torch.tensor(each) for each in zip(*made))
+    count, found = boards.solutions(puzzles)
+    assert (count == 1).all() and torch.equal(found, grids) and boards.solved(grids).all()
+    for puzzle in puzzles:
+        without = puzzle.repeat(int((puzzle > 0).sum()), 1)
+        without[range(len(without)), puzzle.nonzero()[:, 0]] = 0
+        assert (boards.solutions(without)[0] == 2).all()
+    if box != "3x3":
+        assert all(is_minimal(puzzle, box) for puzzle in puzzles.tolist())
+
+
+def test_of_several_minimal_puzzles_of_a_grid_the_one_of_the_most_guesses_is_kept(half, banks):
+    settings = dict(box="2x3", puzzles=400, search=True, minimal=0.5, banks=str(banks))
+    hardest = Sudoku(tries=3, **settings).bank["train"]
+    once = half.bank["train"]
+    assert torch.equal(hardest["grid"], once["grid"])  # so the splits are the same, too
+    more, less = (
+        half.boards.guesses(half.boards.in_order(bank["puzzle"])) for bank in (hardest, once)
+    )
+    assert (more >= less).all() and 0.01 < (more > less).float().mean() < 0.5
+    changed = hardest["puzzle"][more > less]
+    assert all(is_minimal(puzzle, "2x3") for puzzle in changed[:5].tolist())
+    assert len(list(banks.glob("sudoku-2x3-400-search*"))) >= 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    (dict(minimal=0.5), dict(minimal=1.5, search=True), dict(tries=2, search=True), dict(tries=0)),
+)
+def test_shares_of_minimal_puzzles_that_cannot_be_made_are_refused(settings):
+    with pytest.raises(ValueError, match="(minimal|tries)=.* must be"):
+        Sudoku(**settings)
+
+
+def in_order(puzzle):
+    """Its digits renamed: the first one that stands there is 1, the next one 2."""
+    names = {}
+    return [digit and names.setdefault(digit, len(names) + 1) for digit in puzzle]
+
+
+def test_boards_that_need_search_are_graded_by_guesses_whatever_their_digits_are_called(six):
+    grids, draw = six.bank["train"]["grid"][:150], torch.Generator().manual_seed(2)
+    boards = grids.masked_fill(torch.rand(grids.shape, generator=draw) < 0.75, 0)
+    grades = six.boards.difficulty(boards, graded=True)
+    guesses = six.boards.guesses(torch.tensor([in_order(board) for board in boards.tolist()]))
+    for board, number, grade in zip(boards.tolist(), guesses.tolist(), grades.tolist()):
+        if number == 0:
+            assert grade == propagation_rounds(board, "2x3")
+        else:
+            assert grade == SEARCH + sum(number >= limit for limit in (2, 4, 8, 16, 32, 64))
+    assert {SEARCH, SEARCH + 1, SEARCH + 2} <= set(grades.tolist())
+    names = torch.tensor([0, 4, 2, 6, 1, 3, 5])
+    assert torch.equal(six.boards.difficulty(names[boards], graded=True), grades)
+    assert torch.equal(six.boards.difficulty(boards), grades.clamp(max=SEARCH))
+
+
+def test_grades_are_named_and_are_in_the_mixture_of_banks_with_minimal_puzzles(six, banks):
+    settings = dict(box="2x3", puzzles=400, search=True, banks=str(banks))
+    task = Sudoku(minimal=0.5, **settings)
+    names = [task.name_of(grade) for grade in (7, SEARCH, SEARCH + 2, HARDEST)]
+    assert names[:2] == ["7 rounds of singles", "search, 1 to 2 guesses"]
+    assert names[2:] == ["search, 4 to 8 guesses", "search, 64 guesses or more"]
+    assert six.name_of(SEARCH) == "search"
+    batch = task.batch("train", 0, 50, (SEARCH, HARDEST))
+    assert batch.difficulty.min() == SEARCH
+    assert torch.equal(task.measure(batch.tokens), batch.difficulty)
+    task.bank["train"]["difficulty"][:9] = HARDEST
+    assert (task.batch("train", 0, 1000).difficulty == HARDEST).any()
 
 
 # ---- splits
@@ -419,6 +539,32 @@ def test_a_solved_board_is_no_puzzle_and_the_reason_told_is_about_a_board(tmp_pa
         written(tmp_path, SOLUTION)
     with pytest.raises(ValueError, match="line 2: the solution changes a given digit"):
         written(tmp_path, f"quizzes,solutions\n{PUZZLE},{SOLUTION[::-1]}")
+
+
+@pytest.mark.parametrize(
+    "text, ratings",
+    [
+        (f"id,puzzle,solution,rating\n1,{PUZZLE},{SOLUTION},3.2\n2,{PUZZLE},,0.5", ["3.2", "0.5"]),
+        (f"source;Difficulty;puzzle\na b;hard;{PUZZLE}\nc;'easy' ;{PUZZLE}", ["hard", "easy"]),
+        (f"rating difficulty puzzle\n7 1 {PUZZLE}  # mine", ["7"]),
+        (f"0000183b305c {PUZZLE}  1.2\n{PUZZLE}\n{PUZZLE},9", ["1.2", "", "9"]),
+        (f"{PUZZLE}\t{SOLUTION}\t12", ["12"]),
+        # no ratings: a title, numbers that mean something else, words, a row for each line
+        (f"Rating\n{PUZZLE}", [""]),
+        (f":0000:x:{PUZZLE}:124 235 416:415 516::", [""]),
+        (f"{PUZZLE} forum\n17 {PUZZLE}", ["", ""]),
+        (f"id,rating\n{GRID}", [""]),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_the_ratings_of_a_file(text, ratings, tmp_path):
+    found = written(tmp_path, text)
+    assert found.ratings == ratings and not found.skipped
+
+
+def test_a_rating_stays_with_its_puzzle(tmp_path):
+    (tmp_path / "puzzles").write_text(f"11{79 * '.'} 1\n{PUZZLE} 2\n{PUZZLE[1:]} 3\n{PUZZLE} 4\n")
+    assert Sudoku(box="3x3", file=str(tmp_path / "puzzles")).ratings == ["2", "4"]
 
 
 def test_the_first_puzzles_of_a_file(tmp_path):

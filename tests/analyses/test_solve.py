@@ -143,3 +143,33 @@ def test_the_rows_of_a_table_have_each_puzzle_once():
         ("at most 50 guesses", 1, 1, 0),
         ("more than 50 guesses", 1, 0, 1),
     ]
+
+
+def test_a_table_by_the_ratings_of_a_file():
+    right = torch.tensor([1.0, 0, 1, 1, 0, 1])
+    rows = solve.by_rating(["10", "", "9", "10", "hard", "9"], right, 1 - right)
+    assert [(row["name"], row["puzzles"], row["boards"], row["kept"]) for row in rows] == [
+        ("9 (rating)", 2, 1, 0),
+        ("10 (rating)", 2, 1, 0),
+        ("hard (rating)", 1, 0, 1),
+    ]
+    assert solve.by_rating(["", ""], right[:2], right[:2]) == []
+    assert solve.by_rating(list("abcdefghijkl"), torch.ones(12), torch.ones(12)) == []
+    numbers = torch.arange(100.0)
+    rows = solve.by_rating([str(number) for number in range(100)], numbers, numbers)
+    assert [row["puzzles"] for row in rows] == [20] * 5 and rows[0]["boards"] == pytest.approx(9.5)
+    assert rows[0]["name"] == "at most 19.8 (rating)" and "more than" in rows[-1]["name"]
+
+
+def test_solve_shows_the_ratings_of_a_file(runs, run, capsys):
+    _, task, _ = load_model(runs / "boards")
+    lines = ["".join(map(str, puzzle)) for puzzle in task.bank["test"]["puzzle"][:4].tolist()]
+    rated = [f"{line},{rating}" for line, rating in zip(lines, (1.5, 1.5, 7, 1.5))]
+    (runs / "rated.csv").write_text("\n".join(["puzzle,rating", *rated]))
+    run("solve", runs / "boards", "--file", runs / "rated.csv", "--loops", 2)
+    numbers = json.loads((runs / "boards/solve.json").read_text())
+    assert [(row["name"], row["puzzles"]) for row in numbers["by_rating"]] == [
+        ("1.5 (rating)", 3),
+        ("7 (rating)", 1),
+    ]
+    assert "7 (rating):     1 puzzles" in capsys.readouterr().out
