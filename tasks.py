@@ -448,15 +448,14 @@ class Sudoku(Task):
     Every puzzle has exactly one solution. The difficulty is the number of rounds of deduction. Each
     round fills in all singles at once, naked (a cell that only one digit fits) and hidden (a digit
     that fits only one cell of a row, column or box). Puzzles that singles do not solve need search
-    and have the difficulty SEARCH = 32; they come only with search=True.
+    and have the difficulty SEARCH = 32; a bank has them only with search=True.
 
-    A puzzle is minimal if no clue can go without a second solution. Many of those that people
-    publish are, and `minimal` makes a share of the bank so. Hard boards are rare among them as
-    well; with `tries`, several are made of a grid, and the one of the most guesses is kept.
-
-    In such a bank, puzzles that need search are graded by the guesses of a fixed solver
-    (Boards.guesses): the difficulty 32 is 1 to 2 guesses, and each doubling is one more, so that 33
-    is 2 to 4, and 38 is 64 or more. In other banks, and in files, 32 is any number of guesses.
+    A puzzle is minimal if it gets a second solution as soon as any clue is taken away. Many of
+    those that people publish are, and `minimal` makes a share of the bank so. Hard boards are rare
+    among them as well; with `tries`, several are made of a grid, and the one of the most guesses is
+    kept. In such a bank, puzzles that need search are graded by the guesses of a fixed solver, a
+    mean that need not be whole (Boards.guesses): below 2 the difficulty is 32, and each doubling is
+    one more: 33 from 2 on, 34 from 4, and 38 from 64 on.
 
     This task draws from a bank of boards, so it has no `question` and no `answer`, but a `batch` of
     its own. The bank is made once and kept in the folder `banks`, or read from a `file`. A batch
@@ -495,7 +494,7 @@ class Sudoku(Task):
         self.n, self.coordinates = self.boards.n, self.boards.coordinates
         self.vocab_size = self.n + 1
         if self.file:
-            # (`analyze.py solve` tells which lines of the file these are, and what was skipped)
+            # sets what is else the property `bank`, below; `analyze.py solve` tells the rest
             read = bank_from_file(self.boards, self.file, self.first_puzzles)
             self.bank, self.lines, self.skipped, self.ratings = read
 
