@@ -84,8 +84,11 @@ def test_the_first_page_says_what_the_sections_say():
         assert {*re.findall(r"\d+\.\d+", text)} <= {*re.findall(r"\d+\.\d+", shown)}, text
 
 
-def test_every_claim_was_run():
-    assert [path.stem for path in COMMITTED] == NAMES
+def test_a_claim_that_was_not_run_is_said_to_wait():
+    run = {path.stem for path in COMMITTED}
+    waiting = re.findall(r"\nNot run on three seeds yet.*", (ROOT / "claims/README.md").read_text())
+    assert run <= {*NAMES}
+    assert re.findall(r"\[(\w+)\]", "".join(waiting)) == [name for name in NAMES if name not in run]
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
@@ -115,7 +118,7 @@ def test_each_part_is_answered_by_the_rules(path):
 
 
 ACCURACIES = {"right", "at_last", "right_at_exit", "as_trained", "earlier", "last", "later"}
-ACCURACIES |= {"right_from_noise", "right_of_kept"}
+ACCURACIES |= {"right_from_noise", "right_of_kept", "proposal", "head", "vote", "oracle"}
 OTHERWISE = {"capo", "in_context_regression", "parcae", "programmable_computer"}  # is measured
 
 

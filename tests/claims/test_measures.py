@@ -20,6 +20,7 @@ from claims import (
     mixture_of_recursions,
     ouro,
     parcae,
+    ptrm,
     recursive_calls,
     regression,
     self_improvement,
@@ -125,6 +126,21 @@ def test_the_choice_among_starts(banks, size):
     found = equilibrium.choices(task, boards, movement, size)
     groups = 6 * 8 / size
     assert found == pytest.approx({name: right / groups for name, right in wanted.items()})
+
+
+# ---- ptrm
+
+
+def test_the_head_takes_the_run_it_trusts_most(banks):
+    task = Sudoku(puzzles=300, banks=str(banks))
+    boards = task.bank["test"]["grid"][:2].repeat(4, 1, 1)  # four runs of two puzzles
+    for run, puzzle in ((0, 0), (2, 0), (1, 1)):
+        boards[run, puzzle, :2] = boards[run, puzzle, :2] % 4 + 1  # a wrong answer
+    confidence = torch.tensor([[9.0, 1.0], [2.0, 2.0], [3.0, 3.0], [1.0, 4.0]])
+    found = ptrm.chosen(task, boards, confidence, 4)
+    assert found == dict(head=0.5, vote=found["vote"], oracle=1.0) and found["vote"] >= 0.5
+    assert ptrm.chosen(task, boards, confidence, 2) == dict(head=0.25, vote=0.5, oracle=1.0)
+    assert ptrm.chosen(task, boards, confidence, 1)["head"] == 5 / 8
 
 
 # ---- huginn

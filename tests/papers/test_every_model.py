@@ -44,4 +44,4 @@ def test_the_state_that_is_measured_has_the_width_of_a_state(name):
     model = cls(cls.config_class(vocab_size=11, n_embd=16, n_head=2, loops=4, **causal))
     state = model.think(torch.randint(11, (3, 7)), 2)
     proper = model.proper_state(state)
-    assert proper.shape[-1] == (32 if name == "tiny_recursive_model" else 16)
+    assert proper.shape[-1] == (32 if name in ("tiny_recursive_model", "ptrm") else 16)

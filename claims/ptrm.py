@@ -1,0 +1,123 @@
+"""
+PTRM: Probabilistic Tiny Recursive Model (Sghaier, Parviz, Jolicoeur-Martineau 2026, arXiv
+2605.19943)
+
+The model is papers/ptrm.py, with one state instead of two, as that learns in minutes. A trained
+model runs eight times with noise, and its head takes one of the answers. Controls: the model itself
+without noise, for as many segments as one run and as all runs; a vote among the runs; an oracle;
+and a twin without the head. How much noise is chosen on val.
+
+    python -m claims.ptrm          7 minutes a seed on one core
+"""
+
+import torch
+
+from claims.equilibrium import choices
+from claims.experiment import Claim, run_claim
+from claims.parts import more
+from support.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt
+from support.hashing import stream
+
+CLAIM = Claim(
+    name="ptrm",
+    title="Probabilistic Tiny Recursive Model (Sghaier et al. 2026)",
+    arxiv="2605.19943",
+    changes="at test, noise before every segment; a head that knows what is right takes one of "
+    "several runs",
+    claim="without more training, noisy runs among which the head chooses solve more than one run, "
+    "as long as they are together or not",
+    theirs="Sudoku-Extreme: 0.87 without noise, 0.9875 with (an oracle would have 0.99)",
+    falls="eight noisy runs solve no more than one run without noise, of their length or of all "
+    "theirs together, or the head chooses no better than a vote",
+    tried="one setting; 450 steps with seed 0, after which one run of 36 loops solves 0.10 (val): "
+    "eight with a noise of 0.1 and 0.4 solve 0.12 and 0.16 (oracle 0.15 and 0.29)",
+    note="6x6 boards; one state; noise enters y (its authors' code is not known to us); the head "
+    "reads a mean over the cells",
+)
+L, SEGMENTS, RUNS = 18, 3, 8  # loops and segments in training; runs at test
+AT_TEST = 6  # segments of a run
+SHORT = AT_TEST * L // SEGMENTS  # loops of it
+NOISES = (0.2, 0.4, 0.8)
+HARD = 32  # rounds: the name of boards that singles do not solve
+BOARDS = 62  # of these in test; the others are the same in other digits
+ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid", sampler="fixed")
+ALL |= dict(loops=L, segments=SEGMENTS, inner=0, backprop_loops=3, curriculum=False)
+ALL |= dict(n_embd=48, batch=32, lr=3e-3, steps=1200)
+HEAD, TWIN = "PTRM", "without a head"
+MODELS = {HEAD: dict(model="ptrm"), TWIN: dict(model="tiny_recursive_model")}
+
+
+@torch.no_grad()
+def explore(lab, model, task, split, noise):
+    """The boards of the runs (RUNS, N, cells), and the head's confidence (RUNS, N)."""
+    tokens = task.batch(split, 0, lab.examples // 2, HARD).tokens
+    torch.manual_seed(stream(lab.seed, "noise of ptrm", split, noise))
+    answers, confidence = model.explore(tokens, RUNS, AT_TEST, noise)
+    return torch.where(tokens > 0, tokens, answers), confidence
+
+
+def chosen(task, boards, confidence, size=RUNS):
+    """The shares of right boards by choice, among groups of `size` runs."""
+    shares = choices(task, boards, -confidence, size)
+    return dict(head=shares["stillest"], vote=shares["vote"], oracle=shares["oracle"])
+
+
+def measure(lab):
+    fewer = dict(puzzles=2000) if lab.tiny else {}
+    for name, flags in MODELS.items():
+        model, task, _ = lab.train(name, **ALL | flags | fewer)
+        curve = lab.by_loop(model, task, HARD, RUNS * SHORT)
+        for run, loops in {"as trained": L, "one run": SHORT, "as long as all": len(curve)}.items():
+            yield dict(model=name, run=run, right=curve[loops - 1])
+        if name == TWIN:
+            continue
+        for noise in NOISES:
+            on_val = chosen(task, *explore(lab, model, task, "val", noise))["head"]
+            boards, confidence = explore(lab, model, task, "test", noise)
+            shares = chosen(task, boards, confidence)
+            alone = chosen(task, boards, confidence, 1)["head"]
+            yield dict(model=name, noise=noise, **shares, one_alone=alone, on_val=on_val)
+
+
+def best_noise(table):
+    on_val = table.medians("on_val", over="noise", model=HEAD)
+    return max(on_val, key=on_val.get)
+
+
+def judge(table):
+    def runs(choice):
+        return table.values(choice, model=HEAD, noise=best_noise(table))
+
+    def alone(run, name=HEAD):
+        return table.values("right", model=name, run=run)
+
+    to = dict(learned={HEAD: (alone("as trained"), 0.3)}, questions=BOARDS)
+    twin = dict(learned=to["learned"] | {TWIN: (alone("as trained", TWIN), 0.3)}, questions=BOARDS)
+    parts = [
+        more(f"{RUNS} noisy runs solve more than one", runs("head"), alone("one run"), **to),
+        more("more than one as long as all", runs("head"), alone("as long as all"), **to),
+        more("the head chooses better than a vote", runs("head"), runs("vote"), **to),
+        more("more than the twin", runs("head"), alone("as long as all", TWIN), **twin),
+    ]
+    noisy = table.tell(["model", "noise"], dict(head=2, vote=2, oracle=2, one_alone=2))
+    plain = table.tell(["model", "run"], dict(right=2))
+    return f"without noise, {plain}; with noise (val likes {best_noise(table)}), {noisy}", parts
+
+
+def draw(table):
+    figure, axis = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
+    for choice, color in {"oracle": GREY, "vote": ORANGE, "head": BLUE}.items():
+        label = f"{RUNS} runs, {choice}"
+        table.plot(axis, "noise", choice, color=color, label=label, model=HEAD)
+    for run, style in {"one run": ":", "as long as all": "--"}.items():
+        right = table.median("right", model=HEAD, run=run)
+        axis.axhline(right, color=GREEN, ls=style, label=f"no noise, {run}")
+    axis.set(xlabel="noise (standard deviation)", xscale="log", ylabel="6x6 boards right (test)")
+    axis.set_xticks(NOISES, NOISES)
+    axis.minorticks_off()
+    axis.legend()
+    return figure
+
+
+if __name__ == "__main__":
+    run_claim(CLAIM, measure, judge, draw)
