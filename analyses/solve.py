@@ -16,7 +16,9 @@ the ratings of the file, if it has any.
 
 A loop that is started from noise may end elsewhere. --starts 9 asks each puzzle eight more times
 so, and keeps the answer that stands stillest: the one with the least |f(h) - h| / |h|. No solution
-is looked at (equilibrium reasoners, 2026).
+is looked at (equilibrium reasoners, 2026). With --renamed the others are not started from noise but
+asked the same puzzle with other names for its digits. To the rules this is the same puzzle, but not
+to the embeddings of the model, so it takes another way to the answer.
 """
 
 import math
@@ -54,6 +56,8 @@ def add_flags(parser):
     parser.add_argument("--first", type=at_least(0), default=0, help=text)
     text = "the usual start and others from noise; the stillest answer is kept (default 1)"
     parser.add_argument("--starts", type=at_least(1), default=1, help=text)
+    text = "the others have their digits renamed, and start as usual"
+    parser.add_argument("--renamed", action="store_true", help=text)
     add_loops(parser, "the most loops to try (default: eight times those of training)")
 
 
@@ -62,7 +66,7 @@ def add_flags(parser):
 
 
 @torch.no_grad()
-def solve(model, task, puzzles, loops, starts=1, seed=0):
+def solve(model, task, puzzles, loops, starts=1, seed=0, renamed=False):
     """
     The boards (N, cells) after the last loop, the best of all starts; and for the usual start
     (loops, N) float: is each board right after each loop?
@@ -74,18 +78,32 @@ def solve(model, task, puzzles, loops, starts=1, seed=0):
         states = list(model.states(part, loops))
         by_loop = [filled(part, model.readout(h)) for h in states[1:]]
         right.append(torch.stack([task.boards.solved(each).float() for each in by_loop]))
-        first = model.proper_state(states[0])
         best, least = by_loop[-1], moved(model, *states[-2:])
         torch.manual_seed(stream(seed, "restarts", number))
         for _ in range(starts - 1):
-            start = with_state(model, states[0], torch.randn_like(first))
-            *_, before, h = model.states(part, loops, h=start)
+            question, start, digit = another_start(model, task, part, states[0], renamed)
+            *_, before, h = model.states(question, loops, h=start)
             movement = moved(model, before, h)
             stiller = movement < least
-            best = torch.where(stiller[:, None], filled(part, model.readout(h)), best)
+            answer = digit[filled(question, model.readout(h))]
+            best = torch.where(stiller[:, None], answer, best)
             least = torch.minimum(movement, least)
         boards.append(best)
     return torch.cat(boards).cpu(), torch.cat(right, dim=1).cpu()
+
+
+def another_start(model, task, puzzles, first, renamed):
+    """
+    Puzzles (N, cells) to be asked and the states to start from, None: as usual. And for each digit
+    of an answer, the one that it stands for, (digits + 1,); 0 is a blank.
+    """
+    digit = torch.arange(task.n + 1, device=puzzles.device)
+    if not renamed:
+        noise = torch.randn_like(model.proper_state(first))
+        return puzzles, with_state(model, first, noise), digit
+    digit[1:] = digit[1:][torch.randperm(task.n)]
+    name = digit.argsort()
+    return name[puzzles], None, digit
 
 
 def filled(puzzle, logits):
@@ -170,7 +188,7 @@ def read_board(task, text):
 
 
 @torch.no_grad()
-def say_board(model, task, puzzle, loops, starts=1, seed=0):
+def say_board(model, task, puzzle, loops, starts=1, seed=0, renamed=False):
     """How a puzzle (1, cells) fills, and whether to trust the answer."""
     if rules := broken_rules(task, puzzle[0]):
         print(f"note: the givens break the rules: {', '.join(rules)}")
@@ -183,7 +201,7 @@ def say_board(model, task, puzzle, loops, starts=1, seed=0):
         print(f"\nafter loop {t}: sure of {sure.sum()} of {blank.sum()} blanks")
         print(task.show(puzzle[0], digit.masked_fill(~sure, 0)[0]))
     movements = [moved(model, before, h).item() for before, h in zip(states, states[1:])]
-    boards, _ = solve(model, task, puzzle, loops, starts, seed)
+    boards, _ = solve(model, task, puzzle, loops, starts, seed, renamed)
     which = f"the stillest answer of {starts} starts" if starts > 1 else "the answer"
     print(f"\n{which}:\n{task.show(boards[0])}\n\n{rest_in_words(movements)}")
     rules = broken_rules(task, boards[0])
@@ -233,13 +251,15 @@ def main(runs, args):
     if args.board:
         text = sys.stdin.read() if args.board == "-" else args.board
         puzzle = read_board(task, text)
-        say_board(model, task, puzzle, args.loops or 8 * flags.loops, args.starts, flags.seed)
+        loops = args.loops or 8 * flags.loops
+        say_board(model, task, puzzle, loops, args.starts, flags.seed, args.renamed)
         return
     asked = Sudoku(box=task.box, file=args.file, first_puzzles=args.first)
     for text in asked.skipped:
         print(f"skipped {text}")
     bank, loops = asked.bank["test"], args.loops or 8 * flags.loops
-    boards, right = solve(model, asked, bank["puzzle"], loops, args.starts, flags.seed)
+    starts = args.starts, flags.seed, args.renamed
+    boards, right = solve(model, asked, bank["puzzle"], loops, *starts)
     search = bank["difficulty"] >= SEARCH
     kinds = {"solved by singles": ~search, "need search": search}
     numbers = dict(
@@ -248,6 +268,7 @@ def main(runs, args):
         loops=list(range(1, loops + 1)),
         trained_loops=flags.loops,
         starts=args.starts,
+        renamed=args.renamed,
         skipped=len(asked.skipped),
     )
     ends = asked.boards.solved(boards).float()

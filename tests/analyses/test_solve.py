@@ -83,6 +83,30 @@ def test_of_several_starts_the_stillest_answer_is_kept(runs):
     assert right.shape == (5, 30) and torch.equal(right[-1].bool(), task.boards.solved(usual))
 
 
+@torch.no_grad()
+def test_a_renamed_puzzle_is_the_same_puzzle_asked_another_way(runs):
+    """By hand: digits are renamed in Python, and the answer of each copy is renamed back."""
+    model, task, _ = load_model(runs / "boards")
+    puzzles = task.bank["test"]["puzzle"][:30]
+    boards, _ = solve.solve(model, task, puzzles, 5, starts=4, seed=5, renamed=True)
+    torch.manual_seed(stream(5, "restarts", 0))
+    answers, movement = [], []
+    for meant in [[0, 1, 2, 3], *(torch.randperm(4).tolist() for _ in range(3))]:
+        asked = torch.tensor(
+            [
+                [meant.index(digit - 1) + 1 if digit else 0 for digit in row]
+                for row in puzzles.tolist()
+            ]
+        )
+        *_, before, h = model.states(asked, 5)
+        answer = torch.where(asked > 0, asked, model.readout(h).argmax(-1))
+        answers.append([[meant[digit - 1] + 1 if digit else 0 for digit in row] for row in answer])
+        movement.append((h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1))
+    kept = torch.stack(movement).argmin(0)
+    assert torch.equal(boards, torch.tensor(answers)[kept, torch.arange(30)])
+    assert len(kept.unique()) > 1 and boards[puzzles > 0].equal(puzzles[puzzles > 0])
+
+
 def test_solve_refuses_a_file_that_holds_no_puzzles(runs, run, capsys):
     (runs / "half.txt").write_text("123412341234123")
     with pytest.raises(SystemExit) as stop:

@@ -286,7 +286,7 @@ def test_random_puzzle_files_are_read_or_refused_with_a_reason(tmp_path):
     for _ in range(1000):
         (tmp_path / "puzzles.txt").write_bytes(damage(draw, whole))
         try:
-            puzzles, solutions, lines, skipped = read_puzzles(tmp_path / "puzzles.txt")
+            puzzles, solutions, lines, skipped, _ = read_puzzles(tmp_path / "puzzles.txt")
         except ValueError as error:
             assert "puzzles.txt" in str(error) and "\n" not in str(error) and len(str(error)) < 500
         else:
