@@ -4,13 +4,18 @@ Make the assignment from the repository: `python assignment/build.py` writes
     build/assignment    what students get: exercises cut out of the code, handout, grader, notebook;
                         and assignment.zip, the same to hand out
     build/solution      the same folder with the solutions
+    build/lessons.zip   the notebooks of this repository without their outputs, in which the answer
+                        stands below each guess
     build/autograder    only with --salt: what Gradescope gets (and autograder.zip). Keep this
                         folder and the salt to yourself
 
-The solutions are the repository's own code, and CUTS says what is cut out of it. Without --salt
-nothing is trained: the model of E5 is assignment/given.pt. With --salt a model is trained, in 15
-seconds on an idle core. If its world leaves the solution too little room, that of SALT#2 is tried,
-then SALT#3 ..
+The solutions are the repository's own code, and CUTS says what is cut out of it. With --salt the
+text of two exercises changes, too (variants.py), so the students' folder belongs to the autograder
+that was made with it.
+
+Without --salt nothing is trained: the model of E5 is assignment/given.pt. With --salt a model is
+trained, in 15 seconds on an idle core. If its world leaves the solution too little room, that of
+SALT#2 is tried, then SALT#3 ..
 
 `python assignment/build.py --train-given` made given.pt. After a change of looped.py that old
 weights do not fit, it makes it again.
@@ -40,8 +45,8 @@ import torch  # noqa: E402
 from grader import dialogues, judges, probes, sandbox, table  # noqa: E402
 from mistakes import MISTAKES, apply  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
+from variants import chosen, vary  # noqa: E402
 
-from looped import Config, LoopedGPT  # noqa: E402
 from support.flags import find_task, flag_names  # noqa: E402
 from tasks import IGNORE  # noqa: E402
 
@@ -113,7 +118,7 @@ CUTS = {
         Cut("LoopedGPT.reembed", "E1: the formula of the docstring"),
         Cut("LoopedGPT.states", "E2: yield the state before the first loop and after each", keep=1),
         Cut("LoopedGPT.think", "E2: the last of these states, without needless work"),
-        Cut("LoopedGPT.solve", "E5: each row stops when its measure is below the limit", keep=6),
+        Cut("LoopedGPT.solve", "E5: each row stops on its own, by what the rule measures", keep=6),
         Cut("settle", "E5: your rule belongs into exit_rule.py"),
     ],
     "support/fast.py": [
@@ -174,13 +179,14 @@ def cut(source, cuts):
     return "\n".join(lines) + "\n", gone
 
 
-def files_of_the_repository():
-    """{name: source} of what CODE names."""
+def files_of_the_repository(variants=()):
+    """{name: source} of what CODE names, with the variants in it."""
     names = [path.relative_to(ROOT) for pattern in CODE for path in sorted(ROOT.glob(pattern))]
     for pattern in CODE:
         if not any(name.match(pattern) for name in names):
             raise ValueError(f"there is no {pattern} to hand out")
-    return {name.as_posix(): (ROOT / name).read_text(encoding="utf-8") for name in names}
+    sources = {name.as_posix(): (ROOT / name).read_text(encoding="utf-8") for name in names}
+    return {name: vary(name, source, variants) for name, source in sources.items()}
 
 
 def student_version(name, source):
@@ -215,24 +221,27 @@ def looped_with_the_fast_think():
     return "\n".join(lines) + "\n"
 
 
-def solution_files():
-    files = {name: source.encode() for name, source in files_of_the_repository().items()}
-    files["looped.py"] = looped_with_the_fast_think().encode()
+def solution_files(variants=()):
+    sources = files_of_the_repository(variants)
+    sources["looped.py"] = vary("looped.py", looped_with_the_fast_think(), variants)
+    files = {name: source.encode() for name, source in sources.items()}
     for name in SOLVED:
         files[name] = (HERE / "solution" / name).read_bytes()
-    return files | shared_files()
+    return files | shared_files(variants)
 
 
-def student_files():
-    sources = files_of_the_repository()
+def student_files(variants=()):
+    sources = files_of_the_repository(variants)
     files = {name: student_version(name, source).encode() for name, source in sources.items()}
     for path in (HERE / "starter").iterdir():
         files[path.name] = path.read_bytes()
-    return files | shared_files()
+    return files | shared_files(variants)
 
 
-def shared_files():
-    files = {name: (HERE / name).read_bytes() for name in (*GRADER, "handout.md")}
+def shared_files(variants):
+    files = {name: (HERE / name).read_bytes() for name in GRADER}
+    handout = (HERE / "handout.md").read_text(encoding="utf-8")
+    files["handout.md"] = vary("handout.md", handout, variants).encode()
     cells = (HERE / "notebook.py").read_text(encoding="utf-8")
     files["assignment.ipynb"] = notebook(cells).encode()
     return files
@@ -252,6 +261,18 @@ def notebook(source):
     kernel = dict(name="python3", display_name="Python 3", language="python")
     metadata = dict(kernelspec=kernel)
     return json.dumps(dict(cells=cells, metadata=metadata, nbformat=4, nbformat_minor=5), indent=1)
+
+
+def lessons():
+    """{name: source} of the notebooks, without what their cells have shown."""
+    found = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        lesson = json.loads(path.read_text(encoding="utf-8"))
+        for cell in lesson["cells"]:
+            if cell["cell_type"] == "code":
+                cell.update(outputs=[], execution_count=None)
+        found[f"notebooks/{path.name}"] = json.dumps(lesson, indent=1)
+    return found
 
 
 # --------------------------------------------------------------------------------------------------
@@ -278,23 +299,25 @@ def loader(sources):
     return load
 
 
-def make_known(salt, solution):
+def make_known(salt, variants=()):
     """
     {probe: {"right": the solution's answer, "wrong": {check: [(message, answer)]}}}, where each
-    wrong answer is that of the solution with a usual mistake in it.
+    wrong answer is that of the solution with a usual mistake in it, or without its variants.
     """
-    known = {}
-    source = solution["looped.py"].decode()
+    known, plain = {}, looped_with_the_fast_think()
+
+    def answer_by(source):
+        return answer_of(check.probe, loader({"looped.py": source}), salt)
+
     for check in table.CHECKS:
         if not check.snapshot:
             continue
-        wrong = []
+        wrong = [(each.copied, answer_by(plain)) for each in variants if each.check == check.name]
         for mistake in MISTAKES:
             if mistake.file == "looped.py" and check.name in mistake.lost:
-                load = loader({"looped.py": apply(mistake, source)})
-                answer = answer_of(check.probe, load, salt)
+                answer = answer_by(vary("looped.py", apply(mistake, plain), variants))
                 wrong.append((mistake.lost[check.name], answer))
-        right = answer_of(check.probe, loader({"looped.py": source}), salt)
+        right = answer_by(vary("looped.py", plain, variants))
         known[check.probe] = dict(right=right, wrong={check.name: wrong})
     return known
 
@@ -315,16 +338,19 @@ def train_recipe(salt, solution):
 
 
 @torch.no_grad()
-def make_given(salt, trained):
+def make_given(salt, trained, solution=None):
     """
     What E5 looks at: the states of a trained model, loop by loop, when it is asked questions of
     each number of hops, and what `readout` needs of the model. And what stays with the grader:
     {"right": is question n right after each loop (loops, N), "val": is it of the val split (N,)}.
+    Without a solution, the code of the model is the repository's.
     """
+    sources = {"looped.py": solution["looped.py"].decode()} if solution else {}
+    looped = loader(sources)("looped")
     cls = find_task(table.WORLD["task"])
     sizes = {name: table.WORLD[name] for name in flag_names(cls) if name in table.WORLD}
     task = cls(seed=table.WORLD["seed"], salt=salt, **sizes)
-    model = LoopedGPT(Config(**trained["settings"]))
+    model = looped.LoopedGPT(looped.Config(**trained["settings"]))
     model.load_state_dict(trained["weights"])
     tokens, targets, val = [], [], []
     longest = 2 * table.HOPS
@@ -355,30 +381,30 @@ def make_given(salt, trained):
     return content.getvalue(), dict(right=right, val=torch.tensor(val))
 
 
-def make_course(salt, files, solution, given, right, reference=None, trained=None):
+def make_course(salt, files, variants, given, right, reference=None, trained=None):
     """`reference` and `trained` (recipes whose accuracy is known) are for a hidden course."""
-    known = make_known(salt, solution) | {"rule": right}
+    known = make_known(salt, variants) | {"rule": right}
     return grade.Course(salt, files, known, given, reference, trained or {})
 
 
-def make_public_course(files, solution):
+def make_public_course(files, variants=()):
     """The course of the students' folder. Its model is trained already."""
     trained = torch.load(GIVEN, weights_only=True)
-    return make_course("", files, solution, *make_given("", trained))
+    return make_course("", files, variants, *make_given("", trained))
 
 
-def make_hidden_course(salt, files, solution):
+def make_hidden_course(salt, files, solution, variants=()):
     """The course of the first of the worlds SALT, SALT#2, .. in which the solution has room."""
     for number in range(1, WORLDS + 1):
-        chosen = f"{salt}#{number}" if number > 1 else salt
-        flags, trained = train_recipe(chosen, solution)
-        given, right = make_given(chosen, trained)
+        world = f"{salt}#{number}" if number > 1 else salt
+        flags, trained = train_recipe(world, solution)
+        given, right = make_given(world, trained, solution)
         problem = no_room_in_e4(trained) or no_room_in_e5(given, right, solution)
         if not problem:
             known = dict(accuracy=trained["accuracy"])
             recipes = {json.dumps(flags, sort_keys=True): (known, "")}
-            return make_course(chosen, files, solution, given, right, solution, recipes)
-        print(f"the world of the salt {chosen!r} is too hard for the solution ({problem})")
+            return make_course(world, files, variants, given, right, solution, recipes)
+        print(f"the world of the salt {world!r} is too hard for the solution ({problem})")
     raise ValueError(f"none of {WORLDS} worlds leaves the solution room: choose another --salt")
 
 
@@ -447,6 +473,12 @@ def pack(folder, top=""):
                 archive.write(path, Path(top, path.relative_to(folder)))
 
 
+def write_lessons(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, source in lessons().items():
+            archive.writestr(name, source)
+
+
 def write_autograder(folder, course):
     """The files of Gradescope, and their zip: setup.sh and run_autograder at its top."""
     fresh(folder)
@@ -482,18 +514,20 @@ def main(argv=None):
     parser.add_argument("--train-given", action="store_true", help=f"make {GIVEN.name} again")
     args = parser.parse_args(argv)
     out = Path(args.out)
-    made = ["assignment", "assignment.zip", "solution"]
+    made = ["assignment", "assignment.zip", "solution", "lessons.zip"]
     try:
-        files, solution = student_files(), solution_files()
+        variants = chosen(args.salt)
+        files, solution = student_files(variants), solution_files(variants)
         if args.train_given:
-            _, trained = train_recipe("", solution)
+            _, trained = train_recipe("", solution_files())
             torch.save({name: trained[name] for name in ("settings", "weights")}, GIVEN)
-        course = make_public_course(files, solution)
+        course = make_public_course(files, variants)
         write_public(out / "assignment", files, course)
         pack(out / "assignment", "assignment")  # before anybody tries it and leaves results behind
         write_public(out / "solution", solution, course)
+        write_lessons(out / "lessons.zip")
         if args.salt:
-            course = make_hidden_course(args.salt, files, solution)
+            course = make_hidden_course(args.salt, files, solution, variants)
             write_autograder(out / "autograder", course)
             made += ["autograder", "autograder.zip"]
     except (ValueError, OSError) as error:

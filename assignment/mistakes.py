@@ -601,7 +601,7 @@ E5 = [
     solve(
         "the wrong way round",
         [(GOING, GOING.replace("~", ""))],
-        "rows stop while they still move: stop as soon as the measure is below the threshold",
+        "rows stop while they still move: they stop where the measure is below the threshold",
     ),
 ]
 

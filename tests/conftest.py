@@ -16,12 +16,12 @@ torch.set_num_threads(1)
 
 def pytest_collection_modifyitems(items):
     """
-    What `pytest -n 2 --dist loadgroup` keeps on one worker: the tests of a file, and those of a
-    folder that share what was trained for them.
+    What `pytest -n 2 --dist loadgroup` keeps on one worker: the tests of a file, and those of
+    analyses/, which share what was trained for them.
     """
     for item in items:
         folder, file = item.path.parent.name, item.path.stem
-        group = folder if folder in ("analyses", "assignment") else file
+        group = folder if folder == "analyses" else file
         item.add_marker(pytest.mark.xdist_group(group))
 
 

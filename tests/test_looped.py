@@ -481,8 +481,33 @@ def test_calls_that_cannot_work_say_why():
         build(position="grid", coordinates=BOARD, causal=False)(tokens(length=7))
     with pytest.raises(ValueError, match="rule='never' is not one of settle, fixed"):
         build().solve(x, rule="never")
-    with pytest.raises(ValueError, match="a rule that is a function needs a threshold"):
-        build().solve(x, rule=settle)
+    for threshold in (None, "0.1", math.nan):
+        with pytest.raises(ValueError, match="threshold=.*: a rule that is a function needs a num"):
+            build().solve(x, rule=settle, threshold=threshold)
+
+
+@pytest.mark.parametrize(
+    "n, more",
+    ((1, dict(temperature=-1.0)), (1, dict(temperature=math.nan)), (-1, {}), (2.0, {})),
+)
+def test_a_text_that_cannot_be_generated_is_refused_in_one_line(n, more):
+    with pytest.raises(ValueError, match="^generate wants .*, not 7 tokens, n=.*temperature=.*$"):
+        build().generate(tokens(), n, **more)
+    with pytest.raises(ValueError, match="not 0 tokens, n=1"):
+        build().generate(tokens(length=0), 1)
+    assert torch.equal(build().generate(tokens(), 0), tokens())
+
+
+def test_a_mask_of_numbers_means_what_one_of_booleans_does():
+    def moved_where_asked(model, before, h, answer_mask, last):
+        assert answer_mask.dtype == torch.bool
+        return (h - before).norm(dim=2).masked_fill(~answer_mask, 0).amax(1)
+
+    model, x = build(), tokens()
+    mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) < 0.5
+    expected = model.solve(x, moved_where_asked, 0.3, 8, mask)
+    for other in (mask.long(), mask.float()):
+        torch.testing.assert_close(model.solve(x, moved_where_asked, 0.3, 8, other), expected)
 
 
 # ---- precision

@@ -14,6 +14,7 @@ from support.hashing import stream
 WIDEST = 64  # tokens of a question in E3
 MOST_PASSES = 1000  # rows of all passes in E2, and their largest number
 ROUGHNESS = 40.0
+CHANGED, DRAWS = 32, 6  # questions of E3 of which a token is changed, and how often each token is
 
 
 def ask_task(files, submission, course, seconds):
@@ -28,7 +29,13 @@ def ask_task(files, submission, course, seconds):
         return None, complaint
     asked_again = in_any_order(seed, asked["tokens"])
     answered, complaint = sandbox.run(files, "answers", asked_again, seconds, course.guard)
-    return (None, complaint) if complaint else (asked | dict(answers=answered), "")
+    if complaint:
+        return None, complaint
+    # With a changed token a question may be none any more, and answer() may fail or never end. The
+    # task is not blamed for that: then nothing is known about its tokens.
+    changed = with_a_token_changed(seed, asked["tokens"])
+    matter, _ = sandbox.run(files, "answers_if_any", changed, seconds / 3, course.guard)
+    return asked | dict(answers=answered, matter=matter), ""
 
 
 def form_of(asked):
@@ -59,6 +66,34 @@ def in_any_order(seed, tokens):
         found[name] = said | dict(again=again["targets"], backwards=said["targets"])
         if said["targets"].shape == rows.shape == shuffled["targets"].shape:
             found[name]["backwards"] = shuffled["targets"][mixed.argsort()]
+    return found
+
+
+def with_a_token_changed(seed, tokens):
+    """
+    The grader's side of probes.answers_if_any: {name: (m, places)} for easy and for the hardest
+    questions. m is the number of tokens on which an answer depends: if another question's token is
+    put there, the answer changes. (If a question asks for several answers, the one that depends on
+    most tokens counts; m is the mean over the questions.) `places` is the number of places whose
+    token is not the same in all questions.
+    """
+    found, draw = {}, torch.Generator().manual_seed(seed)
+    said = yield dict(seed=seed)
+    for name in ("easy", "hardest"):
+        rows = tokens[name][:CHANGED]
+        targets = (yield rows)["targets"]
+        places = (tokens[name] != tokens[name][0]).any(0).nonzero()[:, 0].tolist()
+        matters = torch.ones(len(places), *rows.shape, dtype=torch.bool)
+        for number, place in enumerate(places):
+            others = torch.randint(len(tokens[name]), (DRAWS * CHANGED,), generator=draw)
+            changed = rows.repeat(DRAWS, 1)
+            changed[:, place] = tokens[name][others, place]
+            said = yield changed
+            if said["targets"] is not None:
+                differ = said["targets"].view(DRAWS, *rows.shape) != targets
+                matters[number] = differ.any(0)
+        matters &= targets != probes.IGNORE
+        found[name] = float(matters.sum(0).amax(1).float().mean()), len(places)
     return found
 
 

@@ -156,7 +156,21 @@ def e3_depth(answer, known):
     if share > 0.9:  # digits of a sum are guessed in 0.8
         seen = " and ".join(str(place) for place in places)
         return f"a look at token {seen} alone is right in {share:.2f} {hardest}: {why}"
-    return ""
+    return few_tokens(**answer["matter"]) if answer["matter"] else ""
+
+
+def few_tokens(easy, hardest):
+    """
+    A complaint if an answer depends on a few tokens only, however many steps are claimed: three, or
+    somewhat more if these are as many as in an easy question and most tokens are never needed.
+    """
+    (few, _), (many, places) = easy, hardest
+    more_if_harder = many >= few + 1
+    if many >= (3.5 if more_if_harder else max(4.5, places / 2)):
+        return ""
+    found = f"an answer depends on {few:.1f} tokens in easy questions"
+    found += f" and on {many:.1f} of {places} in the hardest; with others the answer is the same"
+    return f"{found}: what are the steps that measure() counts?"
 
 
 def best(guesses):

@@ -254,6 +254,17 @@ def answers(load, ask, seed):
         tokens = ask(dict(measured=task.measure(tokens), targets=task.answer(tokens)))
 
 
+def answers_if_any(load, ask, seed):
+    """How the task answers tokens (N, T) that may be no questions; None where it fails."""
+    task, tokens = task_of(load, seed), ask("ready")
+    while True:
+        try:
+            targets = task.answer(tokens)
+        except Exception:
+            targets = None
+        tokens = ask(dict(targets=targets))
+
+
 # --------------------------------------------------------------------------------------------------
 # E4: the recipe is read in one process, and trained in another
 

@@ -1,13 +1,16 @@
 """
-One course for all tests, so that they need a single training, that of E4. It is the course of a
-hidden world, but E5 looks at the model of the students' folder.
+One course for all tests of a process. It is the course of a hidden world, but E5 looks at the model
+of the students' folder, so nothing is trained for it. test_mistakes.py trains the recipe of E4.
 """
 
+import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "assignment"))
@@ -22,11 +25,11 @@ def solution():
 
 
 @pytest.fixture(scope="session")
-def public(solution):
+def public():
     """The course as students have it."""
     import build
 
-    return build.make_public_course(build.student_files(), solution)
+    return build.make_public_course(build.student_files())
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +38,18 @@ def hidden(public, solution):
     import build
 
     given, right = public.given, public.known["rule"]
-    return build.make_course(SALT, build.student_files(), solution, given, right, solution)
+    return build.make_course(SALT, build.student_files(), (), given, right, solution)
+
+
+@pytest.fixture(scope="session")
+def hidden_with_less(hidden):
+    """The same course, in which a rule of E5 is judged on a quarter of the questions."""
+    given = torch.load(io.BytesIO(hidden.given), weights_only=True)
+    given["states"], given["answer_mask"] = given["states"][:, ::4], given["answer_mask"][::4]
+    rule = {"right": hidden.known["rule"]["right"][:, ::4], "val": hidden.known["rule"]["val"][::4]}
+    content = io.BytesIO()
+    torch.save(given, content)
+    return replace(hidden, given=content.getvalue(), known=hidden.known | dict(rule=rule))
 
 
 @pytest.fixture

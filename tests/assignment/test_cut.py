@@ -128,6 +128,24 @@ def test_the_notebook_is_one_and_its_cells_run(folders):
         assert said in done.stdout and not done.stderr, done.stderr
 
 
+def test_no_notebook_that_is_handed_out_shows_an_answer(folders, tmp_path):
+    def outputs(source):
+        return [cell.get("outputs") for cell in json.loads(source)["cells"] if "outputs" in cell]
+
+    for path in (folders / "assignment").rglob("*.ipynb"):
+        assert outputs(path.read_text()) and not any(outputs(path.read_text()))
+    build.write_lessons(tmp_path / "lessons.zip")
+    with zipfile.ZipFile(tmp_path / "lessons.zip") as archive:
+        assert sorted(archive.namelist()) == [
+            f"notebooks/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+        ]
+        for name in archive.namelist():
+            ours, theirs = (ROOT / name).read_text(), archive.read(name)
+            assert any(outputs(ours)) and not any(outputs(theirs))
+            cells = [json.loads(text)["cells"] for text in (ours, theirs)]
+            assert len({json.dumps([cell["source"] for cell in each]) for each in cells}) == 1
+
+
 def test_the_zip_has_what_gradescope_runs_at_its_top(folders):
     with zipfile.ZipFile(folders / "autograder.zip") as archive:
         names = set(archive.namelist())

@@ -123,7 +123,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 from support.hashing import in_split, salted
-from tasks import IGNORE, Task
+from tasks import ANY, IGNORE, Task
 
 """
 TASKS = {
@@ -189,8 +189,8 @@ def rule(model, before, h, answer_mask, last):
 def test_a_world_without_room_is_replaced(monkeypatch):
     tried, enough = [], 3
     monkeypatch.setattr(build, "train_recipe", lambda salt, _: (tried.append(salt), LEARNED))
-    monkeypatch.setattr(build, "make_given", lambda salt, _: (b"", {}))
-    monkeypatch.setattr(build, "make_known", lambda salt, _: {})
+    monkeypatch.setattr(build, "make_given", lambda salt, *_: (b"", {}))
+    monkeypatch.setattr(build, "make_known", lambda *_: {})
     monkeypatch.setattr(build, "no_room_in_e4", lambda _: "" if len(tried) == enough else "no")
     monkeypatch.setattr(build, "no_room_in_e5", lambda *_: "")
     assert build.make_hidden_course("kiwi", {}, {}).salt == "kiwi#3"
