@@ -130,11 +130,12 @@ E5 = [
 
 def chosen(salt):
     """The variants of a course: one of each exercise, or none without a salt."""
-    return (
-        [each[stream(salt, "variant", number) % len(each)] for number, each in enumerate((E1, E5))]
-        if salt
-        else []
-    )
+    if not salt:
+        return []
+    return [
+        variants[stream(salt, "variant", number) % len(variants)]
+        for number, variants in enumerate((E1, E5))
+    ]
 
 
 def vary(name, source, variants):
