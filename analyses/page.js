@@ -7,9 +7,9 @@ const { world } = page;
 const task = TASKS[world.task];
 const ABOUT_RULES = {
   fixed: "as many loops as the slider says",
-  settle: "settle: how far a loop moves the state",
-  kl: "kl: how far it moves the answer (nats)",
-  entropy: "entropy: how undecided the answer is (nats)",
+  settle: "state at rest (settle): how far a loop moves the state",
+  kl: "answer settled (KL divergence): how far a loop moves the answer",
+  entropy: "sure enough (entropy): how undecided the answer is",
 };
 const now = {
   loops: page.loops,
@@ -20,7 +20,7 @@ const now = {
   head: 0,
   layer: 0,
   channel: 0,
-  stop: "explore", // of the tour: "1" to "6", or all at once
+  stop: "explore", // of the tour: "1" to "7", or all at once
 };
 const slots = { models: [], rules: {}, show: null }; // where pictures and words go
 let thoughts = []; // what each model makes of the question
@@ -90,6 +90,8 @@ function draw() {
   $("count").textContent = counted(now.loops);
   $("token").value = now.token ?? -1;
   thoughts.forEach(drawThought);
+  $("pale").hidden = !thoughts.some((thought) => stopOf(thought).early);
+  $("hurt-key").hidden = !thoughts.some(({ hurt }) => hurt);
   const visible = (id) => !$(id).closest("[hidden]");
   if (visible("opened")) drawLoopOpened();
   if (visible("hurt")) drawDamage();
@@ -97,8 +99,8 @@ function draw() {
   if (visible("path")) drawPath();
 }
 
-function counted(loops) {
-  return `${loops} loop${loops === 1 ? "" : "s"}`;
+function counted(number, what = "loop") {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
 function widthOf(place) {
@@ -119,14 +121,8 @@ function drawThought(thought, m) {
     swatch(m),
     `${model.name}: `,
     ...judged(thought, t),
-    ` after ${counted(t)}`,
+    ` after ${counted(t * stepOf(model).size, stepOf(model).name)}`,
   );
-  const ends = !model.config.tied && t === model.config.loops && now.loops > t;
-  note.textContent = early
-    ? "It stopped by itself."
-    : ends
-      ? "It has no more layers than these."
-      : "";
   const width = widthOf(picture);
   const head = Math.min(now.head, model.config.n_head - 1);
   const all = looksOf(thought, t, now.layer);
@@ -134,10 +130,23 @@ function drawThought(thought, m) {
   const looks = all?.subarray(head * T * T, (head + 1) * T * T);
   const order = task.order?.(thought.tokens, world) ?? thought.tokens.map((_, i) => i);
   const token = now.token === null ? null : tokenOf(thought);
-  const loops = drawLoops(thought, t, now.loops, { world, order, width, looks, token });
+  const step = stepOf(model);
+  const loops = drawLoops(thought, t, now.loops, { world, order, width, looks, token, step });
   const from = looks?.subarray(token * T, (token + 1) * T);
   const board = { world, width, looks: from, from: token };
   picture.innerHTML = (world.task === "sudoku" ? drawBoard(thought, t, board) : "") + loops;
+  const ends = !model.config.tied && t === model.config.loops && now.loops > t;
+  const notes = [];
+  if (picture.scrollWidth > picture.clientWidth)
+    notes.push("The picture goes on to the right: scroll →");
+  if (early) notes.push("It stopped by itself.");
+  if (!early && ends) notes.push("It has no more layers than these.");
+  note.textContent = notes.join(" ");
+}
+
+// What a row of a picture is: a loop, or in a stack of different layers as many as a loop has.
+function stepOf({ config }) {
+  return config.tied ? { name: "loop", size: 1 } : { name: "layer", size: config.n_core };
 }
 
 // What a model says after t loops, and whether it is right: in words, too, as a colour alone does
@@ -158,10 +167,13 @@ function drawLoopOpened() {
   const t = Math.max(stopOf(thought).loop, 1);
   const token = tokenOf(thought);
   const name = nameOf(thought.tokens[token], world);
+  const step = stepOf(thought.model);
+  const isFirst = t === 1 && thought.model.config.state_init === "embed";
   $("opened-what").textContent =
-    `${thought.model.name}, loop ${t}, token ${token + 1} (${name}). ` +
+    `${thought.model.name}, ${step.name} ${t * step.size}, token ${token + 1} (${name}). ` +
     "Blue is above 0, orange below. The number in the frame stands on the right, with the token " +
-    "that all of them resemble most.";
+    "that all of them resemble most." +
+    (isFirst ? " Before the first loop, the state is the question itself." : "");
   if (thought.hurt?.t === t) return void ($("opened").textContent = "Its result was overwritten.");
   const steps = openLoop(thought, t, token);
   const C = steps[0].numbers.length;
@@ -193,8 +205,11 @@ function drawDamage() {
   const [noise, other, undo] = $("hurt").children;
   noise.textContent = `write noise over ${where}`;
   other.textContent = `write “${nameOf(second(thought, t, token), world)}” there`;
+  const isLast = t === thought.after.length - 1; // nothing comes after it that could heal
+  noise.disabled = other.disabled = isLast;
   undo.disabled = !thought.hurt;
-  $("healed").textContent = thought.hurt ? sayHealed(thought) : "";
+  const choose = isLast ? "Choose an earlier loop." : "";
+  $("healed").textContent = thought.hurt ? sayHealed(thought) : choose;
 }
 
 function sayHealed(thought) {
@@ -225,8 +240,15 @@ function drawRules() {
       );
     const lines = seen.map((thought) => {
       const { loop, early } = stopOf(thought, rule);
-      const stops = early || rule === "fixed";
-      const text = stops ? `stops after loop ${loop}: ` : `still going at loop ${loop}: `;
+      const { name, size } = stepOf(thought.model);
+      const where = `${name} ${loop * size}`;
+      const ends = !thought.model.config.tied && loop === thought.model.config.loops;
+      const text =
+        early || rule === "fixed"
+          ? `stops after ${where}: `
+          : ends
+            ? `never stops: it ends after ${where}: `
+            : `still going at ${where}: `;
       return element("li", {}, swatch(thoughts.indexOf(thought)), text, ...judged(thought, loop));
     });
     list.replaceChildren(...lines);
@@ -248,10 +270,11 @@ function drawPath() {
     `The state of token ${token + 1} (${name}) after each loop, ${C} numbers, in the plane of ` +
       "the two directions in which it differs most " +
       `(${(100 * share).toFixed(0)} % of the differences). ` +
-      "A ring is the loop of the slider, a square the end. Starts: ",
-    ...found.flatMap(({ name }, start) => [swatch(start), `${name} `]),
+      "A cross: the start. A ring: where the model stops; a square: the last loop. Starts: ",
+    ...found.map(({ name }, start) => key(start, name)),
   );
-  $("path").innerHTML = drawPaths(found, places, t, Math.min(widthOf($("path")), 560));
+  const width = Math.min(widthOf($("path")), 560);
+  $("path").innerHTML = drawPaths(found, places, now.loops, t, width);
 }
 
 // -------------------------------------------------------------------------------------------------
@@ -264,10 +287,12 @@ function element(tag, properties = {}, ...children) {
 }
 
 function swatch(m) {
-  const made = element("span", { className: "swatch" });
-  made.style.borderTopColor = COLORS[m % 4];
-  made.style.borderTopStyle = ["solid", "dashed", "dotted", "double"][m % 4];
-  return made;
+  return element("span", { className: "swatch", innerHTML: drawSwatch(m) });
+}
+
+// A swatch and its word, which no line break parts.
+function key(m, ...words) {
+  return element("span", { className: "key" }, swatch(m), ...words);
 }
 
 function button(text, act, more = {}) {
@@ -304,11 +329,15 @@ function buildModel(model, m) {
   };
   const verdict = button("", choose);
   for (const place of [section, verdict]) if (m > 0) place.dataset.stops = "4";
-  picture.onclick = ({ target }) => {
-    const token = target.dataset?.token;
+  picture.onclick = ({ target, clientY }) => {
+    const { token, top, row } = target.dataset ?? {};
     if (token === undefined) return;
-    const again = world.task !== "sudoku" && now.token === +token;
+    // of a board one takes the cell; of the loops the token and, below their names, the loop
+    const y = clientY - target.getBoundingClientRect().top;
+    const loop = row && y > top ? Math.min(Math.ceil((y - top) / row), page.most) : now.loops;
+    const again = world.task !== "sudoku" && now.token === +token && now.loops === loop;
     now.token = again ? null : +token;
+    now.loops = loop;
     choose();
   };
   slots.models[m] = { picture, note, section, verdict };
@@ -347,20 +376,24 @@ function buildLooking() {
     now.channel = Math.min(Math.max(Math.floor(((clientX - left) / width) * C), 0), C - 1);
     drawLoopOpened();
   };
-  const box = (className, text) =>
-    element("span", {}, element("span", { className, textContent: "\u00a0" }), text);
+  const box = (className, text, id = "") =>
+    element("span", { id }, element("span", { className, textContent: "\u00a0" }), text);
   const isBoard = world.task === "sudoku";
   const arcs = element("span", {}, "arcs: where a head looks, the darker, the more");
+  const circle = element("span", {}, "a circle: it looks at itself");
+  if (isBoard) $("click").remove();
   $("legend").append(
     box("right", " right"),
     box("wrong", " wrong, if it stopped here"),
     element(
       "span",
       {},
-      `a column: a ${isBoard ? "blank" : "token"}; a row: a loop; frame: the loop of the slider`,
+      `a column: a ${isBoard ? "blank" : "token"}; a row: a loop; ` +
+        "frame: the loop whose answer counts",
     ),
-    ...(isBoard ? [] : [arcs]),
-    box("hurt", " overwritten"),
+    ...(isBoard ? [] : [arcs, circle]),
+    box("pale", " after it has stopped", "pale"),
+    box("hurt", " overwritten", "hurt-key"),
   );
 }
 
@@ -392,9 +425,11 @@ function buildRule(rule) {
   if (rule !== "fixed") {
     const field = element("input", { type: "text", inputMode: "decimal", id: `threshold-${rule}` });
     field.value = now.thresholds[rule];
+    const problem = element("p", { className: "problem", role: "alert" });
     field.oninput = () => {
       const value = Number(field.value.replace(",", "."));
       field.setAttribute("aria-invalid", !(value > 0));
+      problem.textContent = value > 0 ? "" : "Type a number above 0.";
       if (value > 0) {
         now.thresholds[rule] = value;
         draw();
@@ -402,7 +437,7 @@ function buildRule(rule) {
     };
     const named = element("label", {}, "stops below ", field);
     named.style.fontWeight = "400";
-    made.append(named);
+    made.append(named, problem);
   }
   made.append(picture, list);
   return made;
@@ -410,15 +445,17 @@ function buildRule(rule) {
 
 // Read what was typed; what cannot be read is said, and the question before it stays.
 function read(text) {
-  const problem = $("problem");
+  let problem = "";
   try {
     const question = task.read(text, world);
-    problem.textContent = "";
+    $("level").value = page.examples.findIndex(([, texts]) => texts.includes(text)); // -1: own
     ask(question);
   } catch (error) {
     if (!(error instanceof Error) || error.constructor !== Error) throw error;
-    problem.textContent = `Please type ${error.message}.`;
+    problem = error.message;
   }
+  $("problem").textContent = problem;
+  $("watch").classList.toggle("unread", problem !== ""); // what stands below is the last question's
 }
 
 // Each task has fields of its own; `show` writes a question into them.
@@ -447,7 +484,7 @@ const FIELDS = {
     for (let r = entities; r < entities + relations; r++)
       place.append(button(`+ ${names[r]}`, () => change(`${field.value.trim()} ${names[r]}`)));
     const shorter = () => change(field.value.trim().replace(/\s+\S+$/, ""));
-    place.append(button("⌫", shorter, { ariaLabel: "one relation less" }));
+    place.append(button("⌫", shorter, { ariaLabel: "remove the last road" }));
     return show;
   },
   addition(place) {
@@ -525,11 +562,13 @@ const FIELDS = {
   },
 };
 
-// A button that plays: `step` goes one further and says whether there is more. Who wants no motion
-// on the screen gets one step for each press.
+// A button that plays: `step` goes one further and says whether there is more. A person who wants
+// no motion on the screen gets one step for each press.
 function player(play, begin, step) {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (still) play.ariaLabel = play.title = "next loop";
   let timer = null;
+  let going = false; // between two presses, for a person who wants no motion
   const pause = () => {
     clearInterval(timer);
     timer = null;
@@ -537,8 +576,8 @@ function player(play, begin, step) {
   };
   play.onclick = () => {
     if (timer) return pause();
-    if (still) return void step();
-    begin();
+    if (!going) begin();
+    if (still) return void (going = step());
     play.textContent = "❚❚";
     timer = setInterval(() => step() || pause(), 300);
   };
@@ -548,10 +587,10 @@ function player(play, begin, step) {
 // -------------------------------------------------------------------------------------------------
 // The tour: a stop shows what bears its number in data-stops; "explore" shows all
 
-const STOPS = page.tour ? ["1", "2", "3", "4", "5", "6", "explore"] : ["explore"];
+const STOPS = page.tour ? Object.keys(page.tour) : ["explore"];
 
 function go(stop) {
-  const { question, level, loops, rule } = page.tour?.[stop] ?? {};
+  const { question, level, loops, rule, token } = page.tour?.[stop] ?? {};
   now.stop = stop;
   now.chosen = 0;
   for (const place of document.querySelectorAll("[data-stops]")) {
@@ -567,11 +606,19 @@ function go(stop) {
     radio.checked = radio.value === now.rule;
   if (question) {
     now.loops = loops;
-    $("level").value = page.examples.findIndex(([name]) => name === level);
     slots.show(question);
     read(question);
+    now.token = token ?? null;
+    $("level").value = page.examples.findIndex(([name]) => name === level);
   }
+  // a button that is switched off loses the focus
+  const heading = headingOf(stop);
+  if (document.activeElement?.disabled) heading?.focus({ preventScroll: true });
   dispatchEvent(new Event("resize")); // all that is visible now is drawn
+}
+
+function headingOf(stop) {
+  return document.querySelector(`article[data-stops="${stop}"] h2`);
 }
 
 function buildTour() {
@@ -581,11 +628,11 @@ function buildTour() {
     for (const place of document.querySelectorAll(`[data-word=${name}]`)) place.textContent = text;
   for (const place of document.querySelectorAll("[data-if]"))
     place.hidden = !page.words[place.dataset.if];
+  for (const stop of STOPS) headingOf(stop).tabIndex = -1;
   const hash = (stop) => (location.hash = stop);
-  const name = (stop) => document.querySelector(`article[data-stops="${stop}"] h2`).textContent;
   $("stops").append(
     ...STOPS.map((stop) => {
-      const made = button(stop, () => hash(stop), { ariaLabel: name(stop) });
+      const made = button(stop, () => hash(stop), { ariaLabel: headingOf(stop).textContent });
       made.dataset.stop = stop;
       return made;
     }),
@@ -612,16 +659,19 @@ function build() {
   slots.show = (FIELDS[world.task] ?? FIELDS.text)(place);
   const turn = page.examples.map(() => 0);
   const example = () => {
-    const level = Math.max($("level").selectedIndex, 0);
+    const level = $("level").value < 0 ? page.start : +$("level").value;
     const [, texts] = page.examples[level];
     const text = texts[turn[level]++ % texts.length];
     slots.show(text);
     read(text);
+    $("level").value = level;
   };
   const names = page.examples.map(([name], i) => [i, name]);
-  const level = choice("a test question of", names, example, "level");
+  const level = choice("a test question of", [...names, [-1, "own question"]], example, "level");
+  level.querySelector("option[value='-1']").disabled = true; // it is shown, not chosen
   more.append(level, button("another", example, { id: "another" }));
   models.forEach(buildModel);
+  if (models.length < 2) $("tap").remove();
   buildLooking();
   buildDamage();
   $("rules").append(...["fixed", ...Object.keys(page.rules)].map(buildRule));

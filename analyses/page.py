@@ -38,8 +38,9 @@ FIELDS = {  # the part of the page in which a person writes the question
     Sudoku: "sudoku",
     Chains: "chains",
 }
+STEPS = ("__init__", "begin", "loop", "core_of", "readout", "head", "reembed", "proper_state")
 PARTS = (  # of a model that page_loop.js can run; the embedding may be an EdgeEmbedding, too
-    *(LoopedGPT, Positions, Injection, Block, Attention, FastAttention),
+    *(Positions, Injection, Block, Attention, FastAttention),
     *(nn.Embedding, nn.ModuleList, nn.RMSNorm, FastRMSNorm, nn.Identity),
     *(nn.Sequential, nn.Linear, nn.GELU),
 )
@@ -75,11 +76,12 @@ def describe(run, model, task, flags):
     weights = model.state_dict()
     packed = b"".join(weight.cpu().numpy().astype("<f4").tobytes() for weight in weights.values())
     parameters = sum(weight.numel() for weight in weights.values())
-    trained = f"trained to {task.name_of(flags.level)}"
-    most = f"with at most {most_loops(flags, task, flags.level)} loops"
+    trained = f"trained to {task.name_of(flags.level)}" if task.counts_steps else "trained"
+    if flags.tied:
+        trained += f" with at most {most_loops(flags, task, flags.level)} loops"
     return dict(
         name=kind + (f", {pause} pauses" if pause else ""),
-        about=f"{run.name}: {parameters:,} parameters, {trained} {most}",
+        about=f"{run.name}: {parameters:,} parameters, {trained}",
         config=vars(model.config),
         setting=dict(pause=pause, digits=getattr(task, "digits", 0)),
         tensors={name: weight.numel() for name, weight in weights.items()},
@@ -88,11 +90,16 @@ def describe(run, model, task, flags):
 
 
 def refuse_others(run, model, task, flags):
-    """page_loop.js is looped.py in JavaScript: it can run the parts of looped.py and no others."""
-    if type(model) is not LoopedGPT:
-        raise ValueError(f"{run}: page cannot run --model {flags.model}, which has code of its own")
+    """
+    page_loop.js is looped.py in JavaScript: it can run the parts of looped.py and no others. A
+    model may have a loss of its own.
+    """
+    for name in STEPS:
+        if getattr(type(model), name, None) is not getattr(LoopedGPT, name):
+            text = f"page cannot run --model {flags.model}, which has code of its own"
+            raise ValueError(f"{run}: {text}")
     for name, part in model.named_modules():
-        if type(part) not in PARTS and not isinstance(part, EdgeEmbedding):
+        if part is not model and type(part) not in PARTS and not isinstance(part, EdgeEmbedding):
             raise ValueError(f"{run}: page cannot run `{name}`, which is a {type(part).__name__}")
     if type(task) not in FIELDS:
         raise ValueError(f"{run}: page has no field for the questions of --task {flags.task}")
@@ -146,27 +153,41 @@ def examples_of(task, most=60):
 # The tour
 
 
+@torch.no_grad()
 def tour_of(model, task, flags, most):
     """
-    The question, the loops and the exit rule of each stop, and the words of its texts; None and no
-    words for a task other than multi-hop.
+    The question, the loops, the exit rule and the chosen token of each stop, and the words of its
+    texts; None and no words for a task other than multi-hop.
     """
     if type(task) is not MultiHop or task.pause or not model.config.tied:
         return None, {}
     top, trained = task.max_difficulty, most_loops(flags, task, task.max_difficulty)
     half = max(1, top // 2)
 
-    def stop(hops, loops, rule="fixed"):
-        question = task.batch("test", 0, 1, hops).tokens[0]
+    def stop(hops, loops, rule="fixed", question=None, token=None):
+        if question is None:
+            question = task.batch("test", 0, 1, hops).tokens[0]
         text, level = text_of(task, question), task.name_of(hops)
-        return dict(question=text, level=level, loops=min(loops, most), rule=rule)
+        return dict(question=text, level=level, loops=min(loops, most), rule=rule, token=token)
 
-    wrong, asked = find_wrong(model, task, most)
-    last = stop(2 * top, 2 * top + 4)
+    short = find_plain(model, task, half)
+    hurt = dict(loops=half + 2, token=half)  # a token whose answer is there, in the middle
+    long = task.batch("test", 0, 1, 2 * top).tokens
+    hurt_other = model.readout(model.think(long, hurt["loops"]))[0, half].topk(2).indices[1]
+    wrong, asked, often = find_wrong(model, task, most)
+    stops = {
+        "1": stop(half, 3, question=short),
+        "2": stop(half, 1, question=short),
+        "3": stop(top, trained),
+        "4": stop(2 * top, trained),
+        "5": stop(2 * top, most, "settle"),
+        "6": stop(2 * top, 2 * top + 4),
+        "7": stop(2 * top, **hurt),
+        "explore": stop(2 * top, 2 * top + 4),
+    }
     if wrong is not None:
-        last |= dict(question=text_of(task, wrong), level="", loops=most, rule="settle")
-    stops = [stop(half, 3), stop(half, 1), stop(top, trained), stop(2 * top, trained)]
-    stops += [stop(2 * top, most, "settle"), last]
+        stops["6"] = stop(int(task.measure(wrong[None])), most, "settle", wrong)
+    layers = ("no", "one", "two", "three", "four")
     words = dict(
         entities=task.entities,
         first=task.name(0),
@@ -174,32 +195,56 @@ def tour_of(model, task, flags, most):
         relations=task.relations,
         facts=task.entities * task.relations,
         width=model.config.n_embd,
+        layers=dict(enumerate(layers)).get(model.config.n_core, model.config.n_core),
+        heads=model.config.n_head,
         hops=task.name_of(top),
         loops=trained,
         harder=task.name_of(2 * top),
         twice=task.name_of(4 * top),
-        wrong="" if wrong is None else task.name_of(int(task.measure(wrong[None]))),
+        wrong="" if wrong is None else stops["6"]["level"],
         none_wrong=wrong is None,
         asked=f"{asked:,}",
+        often=f"{often:,}",
+        hurt_token=half + 1,  # people count tokens from 1
+        hurt_loop=hurt["loops"],
+        hurt_other=task.name(hurt_other.item()),
+        healed=2 * top + 6,  # the walk takes about 2 * top loops, and the damage costs a few
     )
-    return {str(number): stop for number, stop in enumerate(stops, 1)}, words
+    return stops, words
+
+
+@torch.no_grad()
+def find_plain(model, task, hops):
+    """
+    A test question (T,) whose walk comes to no place twice, and which the model answers after as
+    many loops as it has hops and not before; the first question if there is none.
+    """
+    batch = task.batch("test", 0, 500, hops)
+    places = task.walk(batch.tokens)[:, : hops + 1]
+    other = [len(set(row)) == hops + 1 for row in places.tolist()]
+    states = model.trajectory(batch.tokens, hops)[1:]
+    right = torch.stack([task.check(batch, model.readout(h).argmax(-1)) for h in states])
+    plain = torch.tensor(other, device=right.device) & right[-1] & ~right[:-1].any(0)
+    return batch.tokens[plain.int().argmax()]
 
 
 @torch.no_grad()
 def find_wrong(model, task, most):
     """
     A test question (T,) of the fewest hops at which the model comes to rest with a wrong answer, or
-    None; and how many questions were asked.
+    None; how many questions were asked; and in how many the model rested with a wrong answer.
     """
-    asked = 0
+    first, asked, often = None, 0, 0
     for hops in difficulties_of(task, "test", 6):
+        if hops >= most:  # there would be no loops left in which to come to rest
+            break
         batch = task.batch("test", 0, 500, hops)
         logits, loops = model.solve(batch.tokens, max_loops=most)
         wrong = ~task.check(batch, logits.argmax(-1)) & (loops < most)
-        asked += len(wrong)
-        if wrong.any():
-            return batch.tokens[wrong][0], asked
-    return None, asked
+        asked, often = asked + len(wrong), often + int(wrong.sum())
+        if first is None and wrong.any():
+            first = batch.tokens[wrong][0]
+    return first, asked, often
 
 
 # --------------------------------------------------------------------------------------------------
@@ -316,6 +361,7 @@ def main(runs, args):
         about["grokking"] = grokking_of(args.grokking, args.device)
         words["snapshots"] = len(about["grokking"]["steps"])
         words["grokking"] = f"{about['grokking'].pop('parameters'):,} parameters"
+        words["others"] = ", ".join(about["grokking"]["names"][:2])
     about["words"] = words
     path = args.out or runs[0] / "page.html"
     path.write_text(fill(about), encoding="utf-8")

@@ -33,19 +33,25 @@ function line(d, color, more = {}) {
   return tag("path", { d, fill: "none", stroke: color, ...more });
 }
 
+// The line of model or start m, as it is drawn, to stand beside its name.
+function drawSwatch(m) {
+  const stroke = line("M0 4 H30", COLORS[m % 4], { strokeWidth: 3, strokeDasharray: DASHES[m % 4] });
+  return tag("svg", { width: 30, height: 8, ariaHidden: true }, stroke);
+}
+
 // -------------------------------------------------------------------------------------------------
 // The loops: a column for each token with its arcs, and a row for each loop. For a board the
 // columns are its blanks, without arcs. `t` is the loop at which one looks, `loops` how many are
-// drawn.
+// drawn. `step` says what a row is: a loop, or in a stack so many layers.
 
-function drawLoops(thought, t, loops, { world, order, width: space, looks, token }) {
+function drawLoops(thought, t, loops, { world, order, width: space, looks, token, step }) {
   const { tokens, after, truth, answers, hurt } = thought;
   const isBoard = world.task === "sudoku";
   const columns = isBoard ? answers : order;
   const names = tokens.map((each) => nameOf(each, world));
   const longest = Math.max(...names.map((name) => name.length));
   const left = 40;
-  const width = Math.max(isBoard ? 5 : 9, Math.min(36, (space - left - 2) / columns.length));
+  const width = Math.max(isBoard ? 5 : 10, Math.min(36, (space - left - 2) / columns.length));
   const turned = width < 3 + 7 * longest; // names for which a column is too narrow are turned
   const arcs = isBoard ? 0 : 76;
   const top = isBoard ? 18 : arcs + (turned ? 14 + 7 * longest : 24);
@@ -76,11 +82,11 @@ function drawLoops(thought, t, loops, { world, order, width: space, looks, token
     parts.push(tag("text", { x: left, y: 12, ...GREY_TEXT }, "the blanks, one a column"));
   else {
     if (looks) parts.push(drawArcs(looks, tokens.length, columns, x, arcs, token));
-    parts.push(tag("text", { x: 0, y: top - 8, ...GREY_TEXT }, "loop"));
+    parts.push(tag("text", { x: 0, y: top - 8, ...GREY_TEXT }, step.name));
     columns.forEach((i, column) => {
       const at = x(column) + (turned ? 4 : 0);
       const turn = { transform: `rotate(-90 ${at} ${top - 6})`, textAnchor: "start" };
-      const style = `font-size:${Math.min(12, width + 1)}px`;
+      const style = `font-size:${Math.min(12, width)}px`;
       parts.push(label(at, top - 6, names[i], { fontWeight: 700, style, ...(turned ? turn : {}) }));
     });
   }
@@ -89,7 +95,7 @@ function drawLoops(thought, t, loops, { world, order, width: space, looks, token
     const style = loop === t ? { fontWeight: 700 } : GREY_TEXT;
     const at = { textAnchor: "end", ...style };
     if (loop === t || (loop % every === 0 && Math.abs(loop - t) >= every))
-      parts.push(label(left - 6, y(loop) + rowHeight / 2 + 4, loop, at));
+      parts.push(label(left - 6, y(loop) + rowHeight / 2 + 4, loop * step.size, at));
     columns.forEach((_, column) => drawCell(column, loop));
   }
   const across = { x: left - 1, width: width * columns.length + 1, height: rowHeight + 1 };
@@ -107,10 +113,11 @@ function drawLoops(thought, t, loops, { world, order, width: space, looks, token
     columns.forEach((i, column) => {
       const place = { x: x(column) - width / 2, y: 0, width, height };
       const title = tag("title", {}, `choose ${escaped(names[i])}`);
-      parts.push(tag("rect", { ...place, ...PRESSED, dataToken: i }, title));
+      const rows = { dataTop: top, dataRow: rowHeight }; // by which a press is a loop
+      parts.push(tag("rect", { ...place, ...PRESSED, dataToken: i, ...rows }, title));
     });
-  const places = `the answer at each of ${columns.length} places`;
-  const what = `after each of ${most} loops, ${places}: blue is right`;
+  const places = `the answer at each of ${columns.length} columns`;
+  const what = `after each of ${most * step.size} ${step.name}s, ${places}: blue is right`;
   return drawing(left + width * columns.length + 2, height, what, parts);
 }
 
@@ -224,10 +231,11 @@ function drawOpened(steps, channel, world, width) {
 }
 
 // -------------------------------------------------------------------------------------------------
-// Paths in a plane as far as loop t: a dot for each loop, a ring at the last, a square where the
-// path ends. The first path is the one that one looks at.
+// Paths in a plane as far as so many loops: a cross at the start, a dot for each loop, a square at
+// the last. The first path is the one that one looks at; a ring marks loop t of it, where the model
+// stops.
 
-function drawPaths(found, places, t, width) {
+function drawPaths(found, places, loops, t, width) {
   const height = Math.min(360, width);
   const edge = (pick, axis) => pick(...places.map((place) => place[axis]));
   const [low, high] = [Math.min, Math.max].map((pick) => [edge(pick, 0), edge(pick, 1)]);
@@ -244,18 +252,19 @@ function drawPaths(found, places, t, width) {
   found.forEach(({ points }, start) => {
     const mine = places.slice(from, (from += points.length)).map(at);
     const color = COLORS[start % 4];
-    const [x, y] = mine.at(-1);
-    const far = mine.slice(0, t + 1);
+    const far = mine.slice(0, loops + 1);
     const thin = start ? { strokeOpacity: 0.5 } : { strokeWidth: 2 };
     parts.push(line(`M${far.join(" L")}`, color, { ...thin, strokeDasharray: DASHES[start % 4] }));
     for (const [cx, cy] of far)
       parts.push(tag("circle", { cx, cy, r: start ? 2 : 3, fill: color }));
-    const [cx, cy] = far.at(-1);
-    const ring = { cx, cy, r: start ? 5 : 8, fill: "none", stroke: color, strokeWidth: 2 };
-    parts.push(tag("circle", ring));
-    parts.push(
-      tag("rect", { x: x - 5, y: y - 5, width: 10, height: 10, fill: "none", stroke: "#111" }),
-    );
+    const [x, y] = far[0];
+    parts.push(line(`M${x - 5} ${y - 5} l10 10 m0 -10 l-10 10`, color, { strokeWidth: 2 }));
+    const [endX, endY] = far.at(-1);
+    const square = { x: endX - 5, y: endY - 5, width: 10, height: 10 };
+    parts.push(tag("rect", { ...square, fill: "none", stroke: "#111" }));
+    if (start) return;
+    const [cx, cy] = far[Math.min(t, far.length - 1)];
+    parts.push(tag("circle", { cx, cy, r: 9, fill: "none", stroke: color, strokeWidth: 2 }));
   });
   return drawing(width, height, "the states after each loop, as paths in a plane", parts);
 }
@@ -284,8 +293,12 @@ function drawRule(rule, threshold, thoughts, loops, width) {
     const text = power === -5 ? 0 : 10 ** power;
     parts.push(label(left - 5, at + 4, text, { textAnchor: "end", ...GREY_TEXT }));
   }
-  for (const t of [1, 8, 16, 24, 32, 48, 64, 96].filter((t) => t <= last))
-    parts.push(label(x(t), height + 22, t, GREY_TEXT));
+  const every = 8 * Math.ceil(last / 56); // so many loops from one number to the next
+  for (let t = 0; t <= last; t += every)
+    parts.push(label(x(Math.max(t, 1)), height + 22, Math.max(t, 1), GREY_TEXT));
+  const tied = thoughts.every(({ model }) => model.config.tied);
+  const axis = tied ? "loop" : "loop, or layer of the stack";
+  parts.push(label((left + right) / 2, height + 38, axis, GREY_TEXT));
   parts.push(line(`M${x(Math.min(loops, last))} 6 V${height + 6}`, "#111", { strokeWidth: 0.8 }));
   parts.push(line(`M${left} ${y(threshold)} H${right}`, "#111", { strokeDasharray: "4 3" }));
   thoughts.forEach((thought, m) => {
@@ -297,7 +310,7 @@ function drawRule(rule, threshold, thoughts, loops, width) {
     if (early) parts.push(tag("circle", { ...ring, stroke: COLORS[m % 4], strokeWidth: 2 }));
   });
   const what = `${rule} over loops, with a dashed threshold; rings where it stops`;
-  return drawing(width, height + 28, what, parts);
+  return drawing(width, height + 44, what, parts);
 }
 
 // A map of right answers [hops][loops], from white to blue, and a frame around what was trained.
@@ -314,8 +327,8 @@ function drawMap(map, { hops, loops }, width) {
       parts.push(
         tag("rect", { ...cell, fill: BLUE, fillOpacity: (0.04 + 0.96 * right).toFixed(2) }),
       );
-      const style = { fill: right > 0.55 ? "#fff" : "#333", style: "font-size:11px" };
       const text = Math.round(100 * right);
+      const style = { fill: text > 90 ? "#fff" : "#111", style: "font-size:11px" };
       if (size > 20) parts.push(label(cell.x + size / 2, y(hop) + size / 2 + 4, text, style));
     });
   });
@@ -332,16 +345,17 @@ function drawMap(map, { hops, loops }, width) {
   return drawing(left + columns * size + 2, bottom + 40, what, parts);
 }
 
-// Accuracy over training steps, a curve for each kind of question, and a line at the chosen step.
-function drawTraining(steps, curves, chosen, width) {
-  const left = 40;
+// Shares over training steps, a curve for each kind of question, and a line at the chosen step.
+function drawTraining(steps, curves, chosen, width, axis = "share") {
+  const left = 56;
   const height = 150;
   const names = Object.keys(curves);
   const right = width - 12;
   const last = steps.at(-1);
   const x = (step) => left + ((right - left) * step) / last;
   const y = (accuracy) => 8 + height * (1 - accuracy);
-  const parts = [];
+  const middle = `rotate(-90 14 ${y(0.5)})`;
+  const parts = [label(14, y(0.5), axis, { transform: middle, ...GREY_TEXT })];
   for (const accuracy of [0, 0.5, 1]) {
     parts.push(line(`M${left} ${y(accuracy)} H${right}`, "#e4e4e4"));
     parts.push(label(left - 5, y(accuracy) + 4, accuracy, { textAnchor: "end", ...GREY_TEXT }));

@@ -85,10 +85,7 @@ function buildGrokking({ steps, curves, questions, names }) {
     const k = +slider.value;
     document.querySelector("output[for=step]").textContent = `step ${steps[k]}`;
     const done = DONE.filter((_, i) => curves[kinds[i]][k] >= 0.9);
-    const accuracies = kinds.flatMap((kind, i) => [
-      swatch(i),
-      `${kind}: ${curves[kind][k].toFixed(2)} `,
-    ]);
+    const accuracies = kinds.map((kind, i) => key(i, `${kind}: ${curves[kind][k].toFixed(2)}`));
     $("phase").replaceChildren(
       ...accuracies,
       element("br"),
@@ -96,7 +93,8 @@ function buildGrokking({ steps, curves, questions, names }) {
         ? `By now the model has ${done.join(", and ")}.`
         : "By now the model has learned none of the three.",
     );
-    $("phases").innerHTML = drawTraining(steps, curves, k, Math.min(widthOf($("phases")), 640));
+    const width = Math.min(widthOf($("phases")), 640);
+    $("phases").innerHTML = drawTraining(steps, curves, k, width, "share right");
     $("recorded").replaceChildren(...questions.map((question) => recorded(question, k)));
   };
   // What is read at the two relations after each loop: first the bridge between the two facts
@@ -146,7 +144,7 @@ function buildTraining() {
     if (!steps.length || !$("learning").clientWidth) return;
     const width = Math.min(widthOf($("learning")), 560);
     const { hops, slack } = WORLD;
-    const legend = Object.keys(curves).map((name, i) => swatch(i).outerHTML + name);
+    const legend = Object.keys(curves).map((name, i) => key(i, name).outerHTML);
     $("learning").innerHTML =
       `<p class="small">${legend.join(" ")}</p>` +
       drawTraining(steps, curves, steps.length - 1, width) +
@@ -160,7 +158,8 @@ function buildTraining() {
     follow(curves[RIGHT], found.right);
     follow(curves[LOSS], Math.min(1, found.loss / Math.log(WORLD.entities)));
     map = found.map ?? map;
-    said.textContent = `step ${found.step} of ${TRAINING_STEPS}, asked up to ${found.level} hops`;
+    const asked = counted(found.level, "hop");
+    said.textContent = `step ${found.step} of ${TRAINING_STEPS}, asked up to ${asked}`;
     if (found.map || found.step % 5 === 0) show();
     if (found.step === TRAINING_STEPS) end();
   };

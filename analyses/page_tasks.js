@@ -4,7 +4,7 @@
 // answer should be: a text, or a walk of places and relations in turns. tasks.py and
 // more_tasks/chains.py say what the tasks are. `world` is what the runs share (the facts, the size
 // of a board), and `setting` what one run may have of its own (its pause). A text that cannot be
-// read is an Error with a line for the person.
+// read is an Error with a sentence for the person.
 
 const WORD = (text) => (text.length > 12 ? `${text.slice(0, 12)}..` : text);
 
@@ -12,28 +12,29 @@ const TASKS = {
   // "c r2 r0": from c along r2, from there along r0: where are you?
   multihop: {
     about:
-      "Start at an entity and follow relations: where do you end? " +
+      "Start at a place and follow roads: where do you end? " +
       "The facts are only in the weights.",
-    most: 60, // relations
+    most: 60, // roads
     read(text, { names, entities, relations }) {
       const [start, ...hops] = text
         .toLowerCase()
         .split(/[^a-z0-9]+/)
         .filter(Boolean);
-      const ends = `${names[0]} to ${names[entities - 1]}`;
-      const known = `entities are ${ends}, relations r0 to r${relations - 1}`;
+      const places = `a place (${names[0]} to ${names[entities - 1]})`;
+      const roads = `roads (r0 to r${relations - 1})`;
+      const example = `“${names[0]} r0 r${Math.min(2, relations - 1)}”`;
+      const how = `Type ${places} and then ${roads}, for example ${example}.`;
       const tokens = [start, ...hops].map((word) => names.indexOf(word ?? ""));
-      if (!hops.length)
-        throw Error(`an entity and at least one relation, such as “${names[0]} r0”; ${known}`);
-      if (hops.length > this.most)
-        throw Error(`at most ${this.most} relations, not ${hops.length}`);
       tokens.forEach((token, i) => {
         const word = [start, ...hops][i];
         if (i === 0 && !(token >= 0 && token < entities))
-          throw Error(`“${WORD(start)}” is no entity; ${known}`);
+          throw Error(start ? `“${WORD(start)}” is not a place. ${how}` : how);
         if (i > 0 && !(token >= entities && token < entities + relations))
-          throw Error(`“${WORD(word)}” is no relation; ${known}`);
+          throw Error(`“${WORD(word)}” is not a road. ${how}`);
       });
+      if (!hops.length) throw Error(how);
+      if (hops.length > this.most)
+        throw Error(`These are ${hops.length} roads. The page takes at most ${this.most}.`);
       return tokens;
     },
     write: (question, { names }) => question.map((token) => names[token]).join(" "),
@@ -68,8 +69,9 @@ const TASKS = {
       const [a, b, ...rest] = text.split("+").map((part) => part.trim());
       for (const number of [a, b])
         if (!/^[0-9]+$/.test(number ?? "") || rest.length)
-          throw Error("two whole numbers, such as 36 + 47");
-      if (Math.max(a.length, b.length) > this.most) throw Error(`at most ${this.most} digits`);
+          throw Error("Type two whole numbers, for example 36 + 47.");
+      if (Math.max(a.length, b.length) > this.most)
+        throw Error(`A number may have at most ${this.most} digits.`);
       return [a, b];
     },
     write: ([a, b]) => `${a}+${b}`,
@@ -109,8 +111,10 @@ const TASKS = {
     read(text, { coordinates, n }) {
       const cells = [...text.replace(/[\s|+-]/g, "")].map((c) => ("._*?".includes(c) ? 0 : +c));
       if (cells.length !== coordinates.length || !cells.every((digit) => digit >= 0 && digit <= n))
-        throw Error(`a board of ${coordinates.length} cells: digits 1 to ${n}, and . for a blank`);
-      if (cells.every(Boolean)) throw Error("no cell is blank");
+        throw Error(
+          `Type a board of ${coordinates.length} cells: digits 1 to ${n}, and . for a blank.`,
+        );
+      if (cells.every(Boolean)) throw Error("No cell is blank, so nothing is asked.");
       return cells;
     },
     write: (question) => question.map((digit) => digit || ".").join(""),
@@ -141,18 +145,18 @@ const TASKS = {
       const N = names.length - 1;
       const name = (word) => {
         const token = names.slice(0, N).indexOf(word ?? "");
-        const known = `names are ${names[0]} to ${names[N - 1]}`;
-        if (token < 0) throw Error(`“${WORD(word ?? "")}” is no name; ${known}`);
+        const known = `The names are ${names[0]} to ${names[N - 1]}.`;
+        if (token < 0) throw Error(`“${WORD(word ?? "")}” is not a name. ${known}`);
         return token;
       };
       if (asked < 1 || asked !== words.length - 2)
-        throw Error("edges, “?” and a node, such as “1>2 2>3 ? 1”");
+        throw Error("Type edges, “?” and a node, for example “1>2 2>3 ? 1”.");
       const edges = words.slice(0, asked).map((word) => word.split(">").map(name));
       if (edges.some((edge) => edge.length !== 2))
-        throw Error("an edge has two ends, such as “1>2”");
+        throw Error("An edge has two ends, for example “1>2”.");
       if (new Set(edges.map(([a]) => a)).size < edges.length)
-        throw Error("two edges begin at the same node");
-      if (edges.length > 90) throw Error("at most 90 edges");
+        throw Error("Two edges begin at the same node.");
+      if (edges.length > 90) throw Error("The page takes at most 90 edges.");
       return [...edges.map(([a, b]) => N + 1 + a * N + b), N, name(words.at(-1))];
     },
     write: (question, world) => question.map((token) => nameOf(token, world)).join(" "),
