@@ -137,9 +137,8 @@ def by_kind(values, limits, unit, right, kept):
     for high in (*limits, math.inf):
         inside = (values > low) & (values <= high)
         if inside.any():
-            shares = dict(boards=right[inside].mean().item(), kept=kept[inside].mean().item())
             name = f"at most {high:g}" if high < math.inf else f"more than {low:g}"
-            rows.append(dict(name=f"{name} {unit}", puzzles=int(inside.sum()), **shares))
+            rows.append(row_of(f"{name} {unit}", inside, right, kept))
         low = high
     return rows
 
@@ -160,9 +159,18 @@ def by_rating(ratings, right, kept):
     rows = []
     for rating in known:
         inside = torch.tensor([each == rating for each in ratings])
-        shares = dict(boards=right[inside].mean().item(), kept=kept[inside].mean().item())
-        rows.append(dict(name=f"{rating} (rating)", puzzles=int(inside.sum()), **shares))
+        rows.append(row_of(f"{rating} (rating)", inside, right, kept))
     return rows
+
+
+def row_of(name, inside, right, kept):
+    """Of the puzzles `inside` (N,) bool: how many, and the shares of right ones."""
+    return dict(
+        name=name,
+        puzzles=int(inside.sum()),
+        boards=right[inside].mean().item(),
+        kept=kept[inside].mean().item(),
+    )
 
 
 def number_of(rating):

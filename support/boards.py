@@ -372,11 +372,14 @@ def make_bank(boards, puzzles, search, salt, minimal=0.0, tries=1):
         grid = boards.fill(puzzles, generator)
         bar.update()
         puzzle = boards.dig(grid, generator, bar, search, first)
+        if tries > 1:
+            most = boards.guesses(boards.in_order(puzzle[:first]))
         for _ in range(tries - 1):
             other = boards.dig(grid[:first], generator, bar, search, first)
-            guesses = [boards.guesses(boards.in_order(each)) for each in (other, puzzle[:first])]
-            harder = guesses[0] > guesses[1]
+            guesses = boards.guesses(boards.in_order(other))
+            harder = guesses > most
             puzzle[:first][harder] = other[harder]
+            most = torch.maximum(most, guesses)
         difficulty = boards.difficulty(puzzle, graded=minimal > 0)
     torch.set_num_threads(threads)
     everything = {"puzzle": puzzle, "grid": grid, "difficulty": difficulty}
