@@ -6,7 +6,8 @@ Sudoku: solve the puzzles of a file, and count the right boards after each loop
 
 --board shows one puzzle as it fills, loop by loop, and what can be said of the answer without
 knowing the solution: did the loop come to rest, and do the rules hold? "--board -" reads the puzzle
-from the standard input, on one line or as a board.
+from the standard input, on one line or as a board. --animate draws it, too, solve.gif: all starts
+beside one another.
 
 Of a file (support/puzzle_files.py says what it may look like) every puzzle is asked once. Those
 that logic by singles solves and those that need search are counted apart. A table tells how many
@@ -31,6 +32,7 @@ from tqdm import tqdm
 
 from analyses.common import add_loops, at_least, load, main_of
 from analyses.fixedpoint import with_state
+from analyses.solve_more import animate
 from looped import LoopedGPT, settle
 from support.boards import SEARCH
 from support.figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
@@ -58,6 +60,8 @@ def add_flags(parser):
     parser.add_argument("--starts", type=at_least(1), default=1, help=text)
     text = "the others have their digits renamed, and start as usual"
     parser.add_argument("--renamed", action="store_true", help=text)
+    text = "also solve.gif, in which the starts of a --board fill side by side"
+    parser.add_argument("--animate", action="store_true", help=text)
     add_loops(parser, "the most loops to try (default: eight times those of training)")
 
 
@@ -90,6 +94,23 @@ def solve(model, task, puzzles, loops, starts=1, seed=0, renamed=False):
             least = torch.minimum(movement, least)
         boards.append(best)
     return torch.cat(boards).cpu(), torch.cat(right, dim=1).cpu()
+
+
+@torch.no_grad()
+def each_start(model, task, puzzle, loops, starts=1, seed=0, renamed=False):
+    """
+    What `solve` does to one puzzle (1, cells), start by start: the boards after each loop (loops,
+    cells), and how far each loop moves the state (loops,).
+    """
+    first, _ = model.states(puzzle, 1)
+    ways = [(puzzle, None, torch.arange(task.n + 1, device=puzzle.device))]
+    torch.manual_seed(stream(seed, "restarts", 0))
+    ways += [another_start(model, task, puzzle, first, renamed) for _ in range(starts - 1)]
+    for question, start, digit in ways:
+        states = list(model.states(question, loops, h=start))
+        boards = [digit[filled(question, model.readout(h))] for h in states[1:]]
+        movements = [moved(model, before, h) for before, h in zip(states, states[1:])]
+        yield torch.cat(boards).cpu(), torch.cat(movements).cpu()
 
 
 def another_start(model, task, puzzles, first, renamed):
@@ -256,11 +277,18 @@ def main(runs, args):
     model, task, flags = load(runs[0], args.device, needs=("states", "readout", "proper_state"))
     if not isinstance(task, Sudoku) or not (args.file or args.board):
         fail("solve wants the run of a Sudoku model, and --board PUZZLE or --file PUZZLES")
+    if args.animate and not args.board:
+        fail("solve draws a picture that moves of one puzzle: --animate wants --board")
     if args.board:
         text = sys.stdin.read() if args.board == "-" else args.board
         puzzle = read_board(task, text)
         loops = args.loops or 8 * flags.loops
-        say_board(model, task, puzzle, loops, args.starts, flags.seed, args.renamed)
+        how = loops, args.starts, flags.seed, args.renamed
+        say_board(model, task, puzzle, *how)
+        if args.animate:
+            puzzle = puzzle.to(next(model.parameters()).device)
+            found = list(each_start(model, task, puzzle, *how))
+            animate(task, puzzle[0].cpu(), found, runs[0] / "solve.gif")
         return
     asked = Sudoku(box=task.box, file=args.file, first_puzzles=args.first)
     for text in asked.skipped:

@@ -4,9 +4,8 @@ moves, think.gif. The analysis itself is in analyze.py.
 """
 
 import torch
-from PIL import Image
 
-from support.figures import BLUE, GREY, ORANGE, WIDTH, plt
+from support.figures import BLUE, GREY, ORANGE, WIDTH, frame_of, plt, write_frames
 from tasks import IGNORE, Sudoku
 
 
@@ -87,18 +86,24 @@ def draw_boards(task, asked):
     )
     for row, question in zip(axes, asked):
         for axis, t in zip(row, columns):
-            draw_board(axis, task, question, question["predictions"][t - 1])
+            draw_answer(axis, task, question, question["predictions"][t - 1])
             axis.set_title(f"loop {t}")
         row[0].set_ylabel(question["title"].replace(": ", "\n"))
     return figure
 
 
-def draw_board(axis, task, question, prediction):
-    """A board: its givens are black, the right digits of the model blue, its wrong ones orange."""
+def draw_answer(axis, task, question, prediction):
+    draw_board(axis, task, question["tokens"], prediction, prediction != question["truth"])
+
+
+def draw_board(axis, task, puzzle, board, wrong):
+    """
+    A board, all (cells,): its givens are black, the digits of the model blue, and orange where they
+    are `wrong`.
+    """
     n, height, width = task.n, task.boards.rows, task.boards.columns  # of the board, of a box
-    cells = zip(question["tokens"].tolist(), question["truth"].tolist(), prediction.tolist())
-    for cell, (given, truth, digit) in enumerate(cells):
-        style = dict(color=BLUE if digit == truth else ORANGE)
+    for cell, (given, digit) in enumerate(zip(puzzle.tolist(), board.tolist())):
+        style = dict(color=ORANGE if wrong[cell] else BLUE)
         if given:
             digit, style = given, dict(color="black", weight="bold")
         style.update(ha="center", va="center", size=10)
@@ -136,7 +141,6 @@ def animate(task, asked, path, title):
     else:
         figure = draw_sequences(task, asked)
     axes, heading = figure.axes, figure.suptitle("", size=12)
-    figure.set_dpi(75)
     frames = []
     for t in range(loops + 1):
         for axis, question in zip(axes, asked):
@@ -145,14 +149,8 @@ def animate(task, asked, path, title):
             else:
                 show_rows(axis, t)
         heading.set_text(f"{title}, after {t} loop{'s' if t != 1 else ''}")
-        figure.canvas.draw()
-        figure.set_layout_engine("none")  # else the parts of a later frame would lie elsewhere
-        size, pixels = figure.canvas.get_width_height(), bytes(figure.canvas.buffer_rgba())
-        frames.append(Image.frombytes("RGBA", size, pixels).convert("RGB").quantize(64))
-    milliseconds = [1500, *[500] * (loops - 1), 4000]
-    first, *others = frames
-    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0)
-    print(f"wrote {path}")
+        frames.append(frame_of(figure))
+    write_frames(path, frames, milliseconds=500)
 
 
 def show_rows(axis, t):
@@ -168,5 +166,5 @@ def show_board(axis, task, question, t):
     t = min(t, len(question["right"]))
     digits = question["predictions"][t - 1] if t else torch.zeros_like(question["tokens"])
     axis.clear()
-    draw_board(axis, task, question, digits)
+    draw_answer(axis, task, question, digits)
     axis.set_title(question["title"].replace(": ", "\n"))

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from PIL import Image  # matplotlib brings it
 
 WIDTH = 8.5
 STYLE = {
@@ -77,6 +78,23 @@ def write(folder, name, figure, numbers=None):
         (folder / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     save_figure(figure, folder / f"{name}.png", dpi=150)
     print(f"wrote {folder}/{name}.png" + (f" and {name}.json" if numbers is not None else ""))
+
+
+def frame_of(figure):
+    """What a figure shows now, as a frame of a picture that moves."""
+    figure.set_dpi(75)
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # else the parts of a later frame would lie elsewhere
+    size, pixels = figure.canvas.get_width_height(), bytes(figure.canvas.buffer_rgba())
+    return Image.frombytes("RGBA", size, pixels).convert("RGB").quantize(64)
+
+
+def write_frames(path, frames, milliseconds):
+    """A GIF whose frames stand for so long, the first and the last one for longer."""
+    durations = [1500, *[milliseconds] * (len(frames) - 2), 4000]
+    first, *others = frames
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+    print(f"wrote {path}")
 
 
 def seeds_text(seeds):

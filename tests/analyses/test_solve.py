@@ -6,8 +6,10 @@ import textwrap
 
 import pytest
 import torch
+from PIL import Image
 
 from analyses import solve
+from analyses.solve_more import breaks_a_rule, loops_shown
 from support.hashing import stream
 from train import load_model
 
@@ -105,6 +107,48 @@ def test_a_renamed_puzzle_is_the_same_puzzle_asked_another_way(runs):
     kept = torch.stack(movement).argmin(0)
     assert torch.equal(boards, torch.tensor(answers)[kept, torch.arange(30)])
     assert len(kept.unique()) > 1 and boards[puzzles > 0].equal(puzzles[puzzles > 0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("renamed", [False, True])
+def test_the_starts_of_one_board_are_those_that_solve_chooses_among(runs, renamed):
+    model, task, _ = load_model(runs / "boards")
+    kept = set()
+    for puzzle in task.bank["test"]["puzzle"][:40].split(1):
+        found = list(solve.each_start(model, task, puzzle, 5, 4, 7, renamed))
+        boards, right = solve.solve(model, task, puzzle, 5, 4, 7, renamed)
+        stillest = min(range(4), key=lambda start: found[start][1][-1])
+        kept.add(stillest)
+        assert found[0][0].shape == (5, 16) and found[0][1].shape == (5,)
+        assert torch.equal(found[stillest][0][-1], boards[0])
+        assert torch.equal(task.boards.solved(found[0][0]), right[:, 0].bool())
+    assert len(kept) > 1
+
+
+def test_the_starts_of_a_board_fill_side_by_side(runs, run):
+    flags = ["--board", "3....4..4.1..1..", "--loops", 20, "--starts", 3, "--animate"]
+    run("solve", runs / "boards", *flags)
+    with Image.open(runs / "boards" / "solve.gif") as picture:
+        assert picture.n_frames == len(loops_shown(20)) == 19
+
+
+def test_fewer_of_the_later_loops_are_shown():
+    assert loops_shown(17) == list(range(18)) and loops_shown(1) == [0, 1]
+    assert loops_shown(41) == [*range(16), *range(16, 33, 2), 36, 40, 41]
+
+
+def test_digits_that_stand_twice_break_a_rule(runs):
+    _, task, _ = load_model(runs / "boards")
+    board = torch.tensor([int(digit) for digit in "1234341221004321"])  # blanks break none
+    assert not breaks_a_rule(task, board).any()
+    board[1] = 1  # twice in row 1 and box 1, and in column 2 there is the 1 of row 3
+    assert breaks_a_rule(task, board).nonzero()[:, 0].tolist() == [0, 1, 9]
+
+
+def test_a_picture_that_moves_wants_one_board(runs, run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("solve", runs / "boards", "--file", runs / "half.txt", "--animate")
+    assert stop.value.code == 2 and "--animate wants --board" in capsys.readouterr().err
 
 
 def test_solve_refuses_a_file_that_holds_no_puzzles(runs, run, capsys):
