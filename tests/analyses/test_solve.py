@@ -114,9 +114,10 @@ def test_a_renamed_puzzle_is_the_same_puzzle_asked_another_way(runs):
 def test_the_starts_of_one_board_are_those_that_solve_chooses_among(runs, renamed):
     model, task, _ = load_model(runs / "boards")
     kept = set()
-    for puzzle in task.bank["test"]["puzzle"][:40].split(1):
-        found = list(solve.each_start(model, task, puzzle, 5, 4, 7, renamed))
-        boards, right = solve.solve(model, task, puzzle, 5, 4, 7, renamed)
+    for seed, puzzle in enumerate(task.bank["test"]["puzzle"][:40].split(1)):
+        how = dict(loops=5, starts=4, seed=seed, renamed=renamed)
+        found = list(solve.each_start(model, task, puzzle, **how))
+        boards, right = solve.solve(model, task, puzzle, **how)
         stillest = min(range(4), key=lambda start: found[start][1][-1])
         kept.add(stillest)
         assert found[0][0].shape == (5, 16) and found[0][1].shape == (5,)
