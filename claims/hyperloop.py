@@ -6,7 +6,7 @@ lower with several streams than with one state, and as low as that of a stack of
 different? Beside them stand plain loops that are wider, and a stack of three layers: they have as
 many weights as the streams.
 
-    python -m claims.hyperloop          about 6 minutes a seed on one core
+    python -m claims.hyperloop          3 to 6 minutes a seed on one core
 """
 
 import numpy as np
@@ -25,15 +25,16 @@ CLAIM = Claim(
     claim="with hyper-connections after each loop, a looped model is better than without, and "
     "better than a stack of the same depth with twice the weights",
     theirs="lower perplexity than transformers of the same depth with about 50 % fewer weights",
-    falls="the loss is not below that of the plain loop of as many weights, or not below that of "
-    "the stack",
+    falls="the loss is not 0.02 nats below that of the plain loop, of a wider one with as many "
+    "weights, of 3 layers with as many weights, or of 6 layers",
     tried="two learning rates for each model, on the reported seeds, chosen on val",
     note="hops by heart in place of text, all kinds of questions from the start, so the loss in "
-    "nats an answer is what is compared; pre-norm for all. Streams: 2",
+    "nats an answer is what is compared; pre-norm for all. Four streams (theirs: not "
+    "known to us). Their other baseline, a stack with hyper-connections, is not here",
 )
 LOOPS, STEPS, RATES = 4, 1500, (1e-3, 3e-3)
 STREAMS, PLAIN, WIDER, STACK, SMALL = (
-    "2 streams",
+    "4 streams",
     "1 state",
     "1 state, wider",
     "6 layers",
@@ -43,7 +44,7 @@ ALL = dict(task="multihop", hops=4, sampler="fixed", curriculum=False, norm="pre
 ALL |= dict(injection="none", eval_every=STEPS)
 LOOP = dict(n_prelude=1, n_core=1, n_coda=1, loops=LOOPS)
 MODELS = {
-    STREAMS: LOOP | dict(model="hyperloop", streams=2),
+    STREAMS: LOOP | dict(model="hyperloop", streams=4),
     PLAIN: LOOP,
     WIDER: LOOP | dict(n_embd=68),
     STACK: dict(n_core=6, loops=1),
@@ -75,7 +76,7 @@ def measure(lab):
 def judge(table):
     loss = {name: table.values("loss", model=name) for name in MODELS}
     learned = {name: (np.exp(np.negative(loss[name])), 0.2) for name in (STREAMS, WIDER, STACK)}
-    to = dict(learned=learned, questions=0)
+    to = dict(by=0.02, learned=learned, questions=0)
     parts = [
         more("lower than one state", loss[PLAIN], loss[STREAMS], **to),
         more("lower than a wider state", loss[WIDER], loss[STREAMS], **to),

@@ -3,10 +3,11 @@ Sotaku v2: training on later iterations (Lou 2026, github.com/chenglou/sotaku)
 
 The model is papers/late_states.py. A loop that is trained with 12 loops is used with 192. Does it
 solve more boards then if a fifth of its batches began late? The control is the plain loop, which
-takes a quarter more steps, since late batches cost as much. Both are trained with both norms, and
-val chooses: theirs is pre-norm, with which the state grows in every loop.
+takes a quarter more steps, since late batches cost as much. Theirs is pre-norm, with which the
+state grows in every loop. Both are trained with post-norm, too, and compared again, each with the
+norm that val likes better.
 
-    python -m claims.late_states          7 minutes a seed on one core
+    python -m claims.late_states          4 to 10 minutes a seed on one core
 """
 
 from claims.experiment import Claim, run_claim
@@ -20,12 +21,13 @@ CLAIM = Claim(
     changes="a fifth of the batches first loop long without a gradient",
     claim="a loop that also trains on late states solves more boards after many loops",
     theirs="Sudoku-Extreme, 20,000 steps: 0.79 after 1,024 loops without late states, 0.94 with",
-    falls="after 192 loops late states solve no more boards than the plain loop, or no more than "
-    "after 12, or lose 0.05 at the loops of training",
-    tried="both norms for each model, on the reported seeds, chosen on val; no other rate",
+    falls="after 192 loops late states solve no more boards than the plain loop, with pre-norm or "
+    "with the better norm of each, or no more than after 12, or lose 0.1 at the loops of training",
+    tried="both norms for each model, on the reported seeds, chosen on val; no other rate. With "
+    "post-norm, seed 5 had 0.917 without late states and 0.910 with, after 96 loops and after 256",
     note="the link is to its ancestor, the progressive loss (Bansal et al. 2022), since Sotaku has "
     "no paper; 6x6 boards that need search; 12 to 96 loops before the late states, theirs 32 to "
-    "512; one layer, where theirs has four",
+    "512; one layer, where theirs has four; equal cost, where theirs compares equal steps",
 )
 L, MOST = 12, 192  # loops in training, and the most in the test
 HARD = 32  # rounds: the name of boards that singles do not solve
@@ -34,8 +36,8 @@ ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid"
 ALL |= dict(loops=L, loss="every", curriculum=False, n_embd=48, batch=32, lr=3e-3)
 PLAIN, LATE = "plain loop", "late states"
 MODELS = {
-    PLAIN: dict(steps=1000),
-    LATE: dict(model="late_states", least_late=L, most_late=8 * L, steps=800),
+    PLAIN: dict(steps=1500),
+    LATE: dict(model="late_states", least_late=L, most_late=8 * L, steps=1200),
 }
 NORMS = ("pre", "post")  # of each model the one that val likes better
 
@@ -64,15 +66,20 @@ def better_norm(table, name):
 
 def judge(table):
     chosen = {name: better_norm(table, name) for name in MODELS}
-    trained = {name: table.values("as_trained", **chosen[name]) for name in MODELS}
-    right = {name: table.values("right", **chosen[name]) for name in MODELS}
-    early = [curve[L // 2 - 1] for curve in table.values("by_loop", **chosen[PLAIN])]
-    to = dict(learned={name: (trained[name], 0.3) for name in MODELS}, questions=BOARDS)
-    parts = [
-        more(f"more boards than without, after {MOST} loops", right[LATE], right[PLAIN], **to),
-        more(f"more boards after {MOST} loops than after {L}", right[LATE], trained[LATE], **to),
-        as_good(f"as many after {L} loops", trained[LATE], trained[PLAIN], 0.05, weak=early, **to),
-    ]
+    theirs = {name: dict(model=name, norm="pre") for name in MODELS}
+    parts = []
+    for norms, rows in {"pre-norm": theirs, "better norm of each": chosen}.items():
+        trained = {name: table.values("as_trained", **rows[name]) for name in MODELS}
+        right = {name: table.values("right", **rows[name]) for name in MODELS}
+        early = [curve[L // 2 - 1] for curve in table.values("by_loop", **rows[PLAIN])]
+        to = dict(learned={name: (trained[name], 0.3) for name in MODELS}, questions=BOARDS)
+        longer = f"{norms}, {MOST} loops solve more than {L}"
+        same = f"{norms}, as many after {L} loops"
+        parts += [
+            more(f"{norms}, more after {MOST} loops", right[LATE], right[PLAIN], **to),
+            more(longer, right[LATE], trained[LATE], **to),
+            as_good(same, trained[LATE], trained[PLAIN], 0.1, weak=early, **to),
+        ]
     ours = table.tell(["model", "norm"], dict(right=2, as_trained=2))
     names = ", ".join(f"{name} {row['norm']}" for name, row in chosen.items())
     head = f"right after {MOST} loops (as trained: after {L}; val likes {names})"
