@@ -10,9 +10,13 @@ token alone, whether it will be chosen; at test a token goes on if its score is 
 ("threshold"). *Token choice*: each token chooses its depth at the start, and a loss balances the
 depths.
 
-What is different here: only the chosen tokens take the result of a loop, weighted by their score.
-(It is computed for all of them, to keep the code short; the loops that would be needed are
-counted.)
+The tokens that loop attend to one another alone ("recursion-wise" keys). With expert choice a part
+of the result, alpha times the score, is added to their state, h + alpha g f(h); with token choice
+the result replaces it.
+
+What is different here: f is computed for all tokens, to keep the code short; the loops that would
+be needed are counted. A second variant of the paper, in which all tokens are seen with the keys and
+values of their first loop, is not built.
 
     python train.py --task addition --model mixture_of_recursions --sampler fixed --loops 7
     python -m claims.mixture_of_recursions
@@ -32,6 +36,7 @@ from looped import Config, LoopedGPT, init_weights
 @dataclass
 class RecursionsConfig(Config):
     route: Literal["topk", "threshold", "random", "depth"] = "topk"  # depth is token choice
+    alpha: float = 0.1  # expert choice: the largest part of the result that is added
     router_loss: float = 0.01  # weight of the router's own loss
 
 
@@ -58,10 +63,24 @@ class Recursions(LoopedGPT):
             chosen, weight, loss = self.token_choice(e, t)
         else:
             chosen, weight, loss = self.expert_choice(h, t, taken)
-        after = super().loop(h, e, t, positions)
-        h = h + (chosen * weight)[..., None] * (after - h)
+        after = weight[..., None] * super().loop(h, e, t, self.seen(chosen, positions))
+        if self.config.route != "depth":
+            after = h + self.config.alpha * after
+        h = torch.where(chosen[..., None], after, h)
         counters = torch.stack((taken + chosen, router_loss + loss), dim=-1)
         return torch.cat((h, counters), dim=-1)
+
+    def seen(self, chosen, positions):
+        """The positions without the tokens that do not loop; `chosen` is (B, T)."""
+        T = chosen.shape[1]
+        itself = torch.eye(T, dtype=torch.bool, device=chosen.device)  # else nothing may be left
+        bias = positions.bias
+        if bias is None:
+            bias = torch.zeros(T, T, device=chosen.device)
+            if self.config.causal:
+                bias = bias.masked_fill(torch.ones_like(itself).triu(1), -math.inf)
+        hidden = ~(chosen[:, None, None, :] | itself)  # (B, 1, T, T)
+        return positions._replace(bias=bias.masked_fill(hidden, -math.inf))  # (B, H or 1, T, T)
 
     def expert_choice(self, h, t, taken):
         """Which tokens loop, with what weight, and how little the score said so; (B, T) each."""
