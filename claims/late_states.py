@@ -58,14 +58,8 @@ def measure(lab):
             )
 
 
-def better_norm(table, name):
-    """A row of the norm with which this model is best on val: {"model": .., "norm": ..}."""
-    on_val = table.medians("on_val", over="norm", model=name)
-    return dict(model=name, norm=max(on_val, key=on_val.get))
-
-
 def judge(table):
-    chosen = {name: better_norm(table, name) for name in MODELS}
+    chosen = {name: table.liked("norm", model=name) for name in MODELS}
     theirs = {name: dict(model=name, norm="pre") for name in MODELS}
     parts = []
     for norms, rows in {"pre-norm": theirs, "better norm of each": chosen}.items():

@@ -61,6 +61,26 @@ class Table:
         values = self.column(over, beside=[column], **where)
         return {value: self.median(column, **{**where, over: value}) for value in values}
 
+    # ---- what val chooses
+
+    def liked(self, over, lowest=False, **where):
+        """
+        `where`, and of the column `over` the value with the highest median of `on_val`:
+        liked("norm", model="loop") is {"model": "loop", "norm": "pre"}.
+        """
+        on_val = self.medians("on_val", over, **where)
+        choose = min if lowest else max
+        return {**where, over: choose(on_val, key=on_val.get)}
+
+    def only(self, choices):
+        """A table of the rows that say one of these."""
+        return Table(
+            [
+                [row for row in rows if any(fits(row, each) for each in choices)]
+                for rows in self.by_seed
+            ]
+        )
+
     # ---- words
 
     def said(self, column, digits=2, **where):

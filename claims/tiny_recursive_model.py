@@ -70,14 +70,8 @@ def measure(lab):
             yield row | dict(loops=BEST, right=right, applications=loops * L / flags.loops)
 
 
-def better_norm(table, name):
-    """A row of the norm with which this model is best on val: {"model": .., "norm": ..}."""
-    on_val = table.medians("on_val", over="norm", model=name)
-    return dict(model=name, norm=max(on_val, key=on_val.get))
-
-
 def judge(table):
-    chosen = {name: better_norm(table, name) for name in MODELS}
+    chosen = {name: table.liked("norm", model=name) for name in MODELS}
     right = {name: table.values("right", loops=TRAINED, **chosen[name]) for name in MODELS}
     parts = []
     for worse, better in STEPS:

@@ -42,6 +42,27 @@ def test_a_column_has_its_values_once_and_in_order():
     assert table.column("hops", beside=["parameters"]) == []
 
 
+def test_val_chooses_by_the_median_of_the_seeds():
+    norms = dict(pre=(0.1, 0.9, 0.5), post=(0.4, 0.4, 0.6), sandwich=(0.3, 0.3, 0.3))
+    by_seed = [
+        [
+            dict(model="loop", norm=norm, on_val=each[seed], right=0.0)
+            for norm, each in norms.items()
+        ]
+        + [dict(model="stack", norm="pre", on_val=1.0, right=1.0)]
+        for seed in range(3)
+    ]
+    table = Table(by_seed)
+    assert table.liked("norm", model="loop") == dict(model="loop", norm="pre")
+    lowest = table.liked("norm", lowest=True, model="loop")
+    assert lowest == dict(model="loop", norm="sandwich")
+    kept = table.only([lowest, dict(model="stack")])
+    assert kept.values("right", model="stack") == [1.0] * 3
+    assert kept.column("norm") == ["sandwich", "pre"] and kept.column("norm", model="loop") == [
+        "sandwich"
+    ]
+
+
 def test_words():
     table = Table(SEEDS)
     assert table.said("right", model="ACT", hops=4) == "0.50 [0.25, 0.75]"
