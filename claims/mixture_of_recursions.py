@@ -29,7 +29,8 @@ CLAIM = Claim(
     falls="the causal router is no better than 4 loops or 7 for all tokens, than 4 layers or than "
     "a random choice, at equal FLOPs, or gives hard digits no more loops",
     tried="both norms for each model (seed 0, the better one on val is taken: pre-norm for the "
-    "router and the layers). Seeds 20 to 22: another update, other keys and equal steps",
+    "router and the layers); of alpha only the authors' 0.1. Seeds 20 to 22: another update, other "
+    "keys and equal steps",
     note="additions instead of text. FLOPs are counted as passes through the looped block; those "
     "of attention, fewer among the chosen tokens, are not counted. At test the causal router "
     "decides itself how many loops it takes. Sums of nine are rarer at the first and the last "
