@@ -113,7 +113,7 @@ def draw(table):
     axis.axvline(LOOPS, color="k", lw=0.8, ls=":")
     axis.set(xlabel=f"loops at test (trained: {LOOPS} on average)", ylim=(0, 1.05))
     axis.set_ylabel(f"accuracy at {AFTER} hops (test)")
-    axis.legend(loc="lower right")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
