@@ -7,7 +7,9 @@ After each loop t a gate says how likely it is that the model should stop now, l
 
 is the chance to answer after loop t; the last loop takes what is left. Every loop answers, and its
 loss counts with the weight p_t. The entropy H(p), times beta, is subtracted from the loss: it keeps
-all loops in play while the model learns. This is stage I of the paper.
+all loops in play while the model learns. This is stage I of the paper. Dynamic Computation (2026,
+arXiv 2610.09013) takes the entropy of the mean p of a batch instead, so that each answer may be
+sure of its loop as long as all together are spread.
 
 What is different here: the loss reads every state, and `solve` has a rule "gate". The loop itself
 is that of looped.py. Stage II, which trains the gate alone, is in claims/ouro.py.
@@ -28,6 +30,7 @@ from looped import IGNORE, Config, LoopedGPT
 @dataclass
 class OuroConfig(Config):
     beta: float = 0.1  # what a nat of the entropy of p is worth, in nats of loss; 0: p may collapse
+    batch_prior: bool = False  # the entropy of the mean p of a batch (Dynamic Computation, 2026)
 
 
 def gate(model, before, h, answer_mask, last):
@@ -62,5 +65,7 @@ class Ouro(LoopedGPT):
             stop = self.stop(h[asked]).masked_fill(loops_asked <= t, 1)
             p = left * stop
             left = left * (1 - stop)
-            expected = expected + p * losses + self.config.beta * p * p.clamp(min=1e-9).log()
+            spread = p.mean() if self.config.batch_prior else p  # over the loops
+            entropy = -spread * spread.clamp(min=1e-9).log()
+            expected = expected + p * losses - self.config.beta * entropy
         return expected.mean(), prediction

@@ -46,6 +46,19 @@ def test_the_loss_is_the_expected_one_less_the_entropy(beta, counts):
     assert torch.equal(prediction, model(asked, max(counts)).argmax(-1))
 
 
+def test_the_entropy_may_be_that_of_the_mean_of_the_batch():
+    model, (asked, targets) = built(beta=0.3, batch_prior=True), questions()
+    rows = built(beta=0.0).loss(asked, targets, 4)[0].item()
+    chances, left = [], torch.ones(14)
+    for t, h in enumerate(list(model.states(asked, 4))[1:], 1):
+        stop = model.gate(model.norm(h[targets != IGNORE]))[:, 0].sigmoid() if t < 4 else 1.0
+        chances.append((left * stop).mean().item())
+        left = left * (1 - stop)
+    assert sum(chances) == pytest.approx(1)
+    entropy = -sum(p * math.log(p) for p in chances)
+    assert model.loss(asked, targets, 4)[0].item() == pytest.approx(rows - 0.3 * entropy, abs=1e-5)
+
+
 def test_the_gradient_reaches_everything_and_nothing_is_infinite():
     model, (asked, targets) = built(), questions()
     found = gradients(model, model.loss(asked, targets, torch.tensor([4, 1, 2, 3, 4]))[0])
