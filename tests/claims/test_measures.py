@@ -356,11 +356,13 @@ def test_growth_and_end(small, large, grows, flat):
             loss = 0.01 * math.exp((math.log2(loops) - math.log2(lowest)) ** 2 / 9)
             rows.append(dict(budget=budget, loops=loops, loss=loss))
     falling = [2.0 - 0.01 * t for t in range(64)]
-    rows.append(dict(loss_by_loop=[2.0] + 63 * [1.0] if flat else falling))
-    growth, end, *others = parcae.judge(Table([rows] * 3))[1]
+    for trained in parcae.LOOPS:
+        curve = [2.0] + 63 * [1.0] if flat or trained == 4 else falling
+        rows.append(dict(trained=trained, loss_by_loop=curve))
+    growth, *ends = parcae.judge(Table([rows] * 3))[1]
     assert growth.answer == (grows or "no difference seen")
-    assert end.answer == ("yes" if flat else "no")
-    assert all(part.answer.startswith("not tested") for part in others)
+    no = "yes" if flat else "no"
+    assert [end.answer for end in ends] == [no, "yes", no, no]  # of 2, 4, 8 and 16 loops
 
 
 # ---- recursive calls

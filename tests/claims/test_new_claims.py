@@ -50,17 +50,21 @@ def law(weights):
 def test_phi_is_found_where_the_losses_follow_the_law(phi):
     rows = []
     for kind in recurrence_worth.TASKS:
-        for width in recurrence_worth.WIDTHS:
+        for width in recurrence_worth.WIDTHS[kind]:
             weights = 4 * 12 * width**2
             rows.append(dict(kind=kind, width=width, weights=weights, loss=law(weights), r=1))
         for name, r in ((recurrence_worth.R2, 2), (recurrence_worth.R4, 4)):
-            weights = 4 // r * 12 * 48**2
+            weights = 4 // r * 12 * recurrence_worth.LOOPED[kind] ** 2
             loss = law(r**phi * weights)
             rows.append(dict(kind=kind, model=name, weights=weights, loss=loss, r=r))
     for kind in recurrence_worth.TASKS:
         for name in (recurrence_worth.R2, recurrence_worth.R4):
             found = recurrence_worth.phi_of(Table([rows, rows]), kind, name)
             assert found == pytest.approx([phi, phi], abs=0.01)
+            assert recurrence_worth.unmeasured(Table([rows, rows]), kind, [name]) == ""
+    rows[-1]["loss"] = law(1e9)
+    found = recurrence_worth.unmeasured(Table([rows, rows]), kind, [name])
+    assert found == f"stacks whose losses reach as far as that of {name}"
 
 
 def test_a_wide_stack_that_is_worse_by_chance_does_not_count():
@@ -72,11 +76,12 @@ def test_a_wide_stack_that_is_worse_by_chance_does_not_count():
 
 
 def test_the_stack_gets_as_many_layers_as_the_loop():
-    claim, layers = retrofitted_recurrence, 0
+    claim, cost = retrofitted_recurrence, 0
     for step in range(1, claim.FEW + 1):
-        loops = claim.LOOPS * min(1, step / claim.RAMP)
-        layers += 1 + 2 * loops + 1
-    assert claim.steps_of_equal_cost() * claim.LAYERS == pytest.approx(layers, rel=0.01)
+        loops = math.ceil(claim.LOOPS * min(1, step / claim.RAMP))
+        cost += 1 + 2 * loops + 1
+    for layers in (claim.LAYERS, 4):
+        assert claim.trained_on(layers)["steps"] * layers == pytest.approx(cost, rel=0.01)
 
 
 def test_a_stack_is_trained_on_as_it_is():
