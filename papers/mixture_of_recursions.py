@@ -14,9 +14,10 @@ The tokens that loop attend to one another alone ("recursion-wise" keys). With e
 of the result, alpha times the score, is added to their state, h + alpha g f(h); with token choice
 the result replaces it.
 
-What is different here: f is computed for all tokens, to keep the code short; the loops that would
-be needed are counted. A second variant of the paper, in which all tokens are seen with the keys and
-values of their first loop, is not built.
+What is different here: only the chosen tokens take the result of a loop, and only they are seen. (f
+is computed for all tokens, to keep the code short; the loops that would be needed are counted. A
+second variant of the paper, in which all tokens are seen with the keys and values of their first
+loop, is not built.)
 
     python train.py --task addition --model mixture_of_recursions --sampler fixed --loops 7
     python -m claims.mixture_of_recursions
