@@ -21,7 +21,7 @@ def animate(task, puzzle, found, path):
     rows = math.ceil(len(found) / columns)
     size = WIDTH, (WIDTH / columns + 0.3) * rows + 0.4
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
-    heading = figure.suptitle("the givens", size=12)
+    heading = figure.suptitle("", size=12)
     for axis in axes.flat[len(found) :]:
         axis.set_axis_off()
     frames = []
@@ -31,7 +31,7 @@ def animate(task, puzzle, found, path):
             board = boards[t - 1] if t else puzzle
             draw_board(axis, task, puzzle, board, breaks_a_rule(task, board))
             axis.set_title(f"moves by {movements[t - 1]:.3f}" if t else "")
-        heading.set_text(f"after {t} loops (orange: breaks a rule)")
+        heading.set_text(f"after {t} loop{'s' * (t != 1)} (orange: breaks a rule)")
         if t == loops:
             stillest = min(range(len(found)), key=lambda i: found[i][1][-1])
             heading.set_text(f"after {t} loops (green: the stillest of {len(found)})")
