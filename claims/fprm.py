@@ -102,7 +102,8 @@ def draw(table):
     left.legend()
     table.bars(right, "loops_at_exit", group="model", kind="boards")
     right.set(ylabel=f"loops until it rests (at most {MOST})")
-    right.legend()
+    right.margins(y=0.25)
+    right.legend(loc="upper center", ncols=2)
     return figure
 
 
