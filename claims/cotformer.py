@@ -10,7 +10,6 @@ weights, after as many steps? And is it as low as that of five plain loops, whic
 """
 
 import numpy as np
-import torch
 
 from claims.experiment import Claim, run_claim
 from claims.parts import as_good, more
@@ -50,22 +49,14 @@ TASKS = {
 NATS = 0.02
 
 
-@torch.no_grad()
-def loss_of(lab, model, task, split):
-    """Nats an answer, on the mixture of training, and how many questions are right."""
-    batch = task.batch(split, 0, 4 * lab.examples)
-    loss, said = model.loss(batch.tokens, batch.targets)
-    return float(loss), task.check(batch, said).float().mean().item()
-
-
 def measure(lab):
     for kind, of_task in TASKS.items():
         for name, of_model in MODELS.items():
             for norm in NORMS:
                 flags = ALL | of_task | of_model | dict(norm=norm, eval_every=of_task["steps"])
                 model, task, _ = lab.train(f"{kind} {name} {norm}", **flags)
-                on_val, _ = loss_of(lab, model, task, "val")
-                loss, right = loss_of(lab, model, task, "test")
+                on_val, _ = lab.loss(model, task, "val")
+                loss, right = lab.loss(model, task, "test")
                 row = dict(task=kind, model=name, norm=norm, on_val=on_val, loss=loss, right=right)
                 yield row
 

@@ -88,6 +88,13 @@ class Lab:
         """The accuracy after each loop 1..loops."""
         return accuracy_by_loop(model, task, split, difficulty, loops, self.examples)
 
+    @torch.no_grad()
+    def loss(self, model, task, split):
+        """Nats an answer, on the mixture of training, and how many questions are right."""
+        batch = task.batch(split, 0, 4 * self.examples)
+        loss, said = model.loss(batch.tokens, batch.targets)
+        return float(loss), task.check(batch, said).float().mean().item()
+
     def best(self, model, task, difficulty, loops):
         """(accuracy on test, loops) at the loop count up to `loops` that val likes best."""
         val = self.by_loop(model, task, difficulty, loops, "val")

@@ -10,7 +10,6 @@ many weights as the streams.
 """
 
 import numpy as np
-import torch
 
 from claims.experiment import Claim, run_claim
 from claims.parts import more
@@ -54,21 +53,13 @@ MODELS = {
 }
 
 
-@torch.no_grad()
-def loss_of(lab, model, task, split):
-    """Nats an answer, on the mixture of training, and how many are right."""
-    batch = task.batch(split, 0, 4 * lab.examples)
-    loss, said = model.loss(batch.tokens, batch.targets)
-    return float(loss), task.check(batch, said).float().mean().item()
-
-
 def measure(lab):
     for name, flags in MODELS.items():
         found = []
         for rate in RATES:
             model, task, _ = lab.train(f"{name} {rate}", **ALL | flags | dict(lr=rate))
-            on_val, _ = loss_of(lab, model, task, "val")
-            loss, right = loss_of(lab, model, task, "test")
+            on_val, _ = lab.loss(model, task, "val")
+            loss, right = lab.loss(model, task, "test")
             found.append((on_val, rate, loss, right))
         _, rate, loss, right = min(found)
         weights = sum(each.numel() for each in model.parameters())

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from claims.experiment import Claim, run_claim
-from claims.hyperloop import loss_of
 from claims.parts import as_good, more
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -63,15 +62,15 @@ def measure(lab):
         found = {}
         for rate in RATES:
             model, task, _ = lab.train(f"{name} {rate}", **ALL | flags | dict(lr=rate))
-            on_val, _ = loss_of(lab, model, task, "val")
+            on_val, _ = lab.loss(model, task, "val")
             found[on_val] = rate, model
         rate, model = found[min(found)]
-        loss, right = loss_of(lab, model, task, "test")
+        loss, right = lab.loss(model, task, "test")
         weights = sum(each.numel() for each in model.parameters())
         yield dict(model=name, loss=loss, right=right, weights=weights, rate=rate)
         if name == LORAS:
             for name, changed in ((MERGED, merged(model)), (WITHOUT, without(model))):
-                loss, right = loss_of(lab, changed, task, "test")
+                loss, right = lab.loss(changed, task, "test")
                 yield dict(model=name, loss=loss, right=right)
 
 

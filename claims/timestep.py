@@ -14,7 +14,6 @@ one, and the same scales and gates with the number 0 in all loops, so that nothi
 import numpy as np
 
 from claims.experiment import Claim, run_claim
-from claims.hyperloop import loss_of
 from claims.parts import more
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -62,8 +61,8 @@ def measure(lab):
             for rate in RATES:
                 flags = ALL | of_task | of_model | dict(lr=rate)
                 model, task, _ = lab.train(f"{kind} {name} {rate}", **flags)
-                on_val, _ = loss_of(lab, model, task, "val")
-                found.append((on_val, rate, *loss_of(lab, model, task, "test")))
+                on_val, _ = lab.loss(model, task, "val")
+                found.append((on_val, rate, *lab.loss(model, task, "test")))
             _, rate, loss, right = min(found)
             weights = sum(each.numel() for each in model.parameters())
             row = dict(task=kind, model=name, loss=loss, right=right)

@@ -62,16 +62,11 @@ class Experts(nn.Module):
         return y
 
 
-class ExpertsGPT(LoopedGPT):
-    config_class = ExpertsConfig
-
-    def new_block(self):
-        block = super().new_block()
-        block.mlp = Experts(self.config)
-        return block
+class Balanced:
+    """For a model some of whose layers note in each call how unequally their experts are busy."""
 
     def loss(self, tokens, targets, loops=None):
-        layers = [module for module in self.modules() if isinstance(module, Experts)]
+        layers = [module for module in self.modules() if hasattr(module, "imbalance")]
         for layer in layers:
             layer.imbalance.clear()
         loss, prediction = super().loss(tokens, targets, loops)
@@ -79,3 +74,12 @@ class ExpertsGPT(LoopedGPT):
         if terms:  # there are none where no gradient is wanted
             loss = loss + self.config.balance * sum(terms) / len(terms)
         return loss, prediction
+
+
+class ExpertsGPT(Balanced, LoopedGPT):
+    config_class = ExpertsConfig
+
+    def new_block(self):
+        block = super().new_block()
+        block.mlp = Experts(self.config)
+        return block

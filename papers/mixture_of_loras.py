@@ -31,6 +31,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from looped import Config, LoopedGPT, init_weights
+from papers.mixture_of_experts import Balanced
 
 SCALE = 2.0  # alpha / r
 
@@ -86,7 +87,7 @@ class Loras(nn.Module):
         return self.last(F.gelu(self.first(x, p)), p)
 
 
-class LorasGPT(LoopedGPT):
+class LorasGPT(Balanced, LoopedGPT):
     config_class = LorasConfig
 
     def __init__(self, config):
@@ -102,13 +103,3 @@ class LorasGPT(LoopedGPT):
             if isinstance(part, Adapted):
                 part.shared.weight += SCALE * (part.up @ part.down).mean(0)
                 part.up.zero_()
-
-    def loss(self, tokens, targets, loops=None):
-        layers = [block.mlp for block in self.core]
-        for layer in layers:
-            layer.imbalance.clear()
-        loss, prediction = super().loss(tokens, targets, loops)
-        terms = [term for layer in layers for term in layer.imbalance]
-        if terms:  # there are none where no gradient is wanted
-            loss = loss + self.config.balance * sum(terms) / len(terms)
-        return loss, prediction
