@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from analyses.common import add_loops, at_least, load, main_of
 from analyses.fixedpoint import with_state
-from analyses.solve_more import animate
+from analyses.solve_more import animate, stillest
 from looped import LoopedGPT, settle
 from support.boards import SEARCH
 from support.figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
@@ -218,23 +218,29 @@ def read_board(task, text):
 
 @torch.no_grad()
 def say_board(model, task, puzzle, loops, starts=1, seed=0, renamed=False):
-    """How a puzzle (1, cells) fills, and whether to trust the answer."""
+    """
+    How a puzzle (1, cells) fills, and whether to trust the answer. Returns what `each_start` found.
+    """
     if rules := broken_rules(task, puzzle[0]):
         print(f"note: the givens break the rules: {', '.join(rules)}")
     puzzle = puzzle.to(next(model.parameters()).device)
-    states = list(model.states(puzzle, loops))
     blank = puzzle == 0
-    for t in sorted({2**i for i in range(loops.bit_length())} | {loops}):
-        probability, digit = model.readout(states[t]).softmax(-1).max(-1)
+    shown = {2**i for i in range(loops.bit_length())} | {loops}
+    for t, h in enumerate(model.states(puzzle, loops)):
+        if t not in shown:
+            continue
+        probability, digit = model.readout(h).softmax(-1).max(-1)
         sure = blank & (probability >= SURE)
         print(f"\nafter loop {t}: sure of {sure.sum()} of {blank.sum()} blanks")
         print(task.show(puzzle[0], digit.masked_fill(~sure, 0)[0]))
-    movements = [moved(model, before, h).item() for before, h in zip(states, states[1:])]
-    boards, _ = solve(model, task, puzzle, loops, starts, seed, renamed)
+    found = list(each_start(model, task, puzzle, loops, starts, seed, renamed))
+    board = found[stillest(found)][0][-1]
+    _, usual_movements = found[0]
     which = f"the stillest answer of {starts} starts" if starts > 1 else "the answer"
-    print(f"\n{which}:\n{task.show(boards[0])}\n\n{rest_in_words(movements)}")
-    rules = broken_rules(task, boards[0])
+    print(f"\n{which}:\n{task.show(board)}\n\n{rest_in_words(usual_movements.tolist())}")
+    rules = broken_rules(task, board)
     print(f"wrong: {', '.join(rules)}" if rules else "right: the rules hold")
+    return found
 
 
 def rest_in_words(movements):
@@ -283,12 +289,9 @@ def main(runs, args):
         text = sys.stdin.read() if args.board == "-" else args.board
         puzzle = read_board(task, text)
         loops = args.loops or 8 * flags.loops
-        how = loops, args.starts, flags.seed, args.renamed
-        say_board(model, task, puzzle, *how)
+        found = say_board(model, task, puzzle, loops, args.starts, flags.seed, args.renamed)
         if args.animate:
-            puzzle = puzzle.to(next(model.parameters()).device)
-            found = list(each_start(model, task, puzzle, *how))
-            animate(task, puzzle[0].cpu(), found, runs[0] / "solve.gif")
+            animate(task, puzzle[0], found, runs[0] / "solve.gif")
         return
     asked = Sudoku(box=task.box, file=args.file, first_puzzles=args.first)
     for text in asked.skipped:

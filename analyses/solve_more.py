@@ -33,13 +33,18 @@ def animate(task, puzzle, found, path):
             axis.set_title(f"moves by {movements[t - 1]:.3f}" if t else "")
         heading.set_text(f"after {t} loop{'s' * (t != 1)} (orange: breaks a rule)")
         if t == loops:
-            stillest = min(range(len(found)), key=lambda i: found[i][1][-1])
             heading.set_text(f"after {t} loops (green: the stillest of {len(found)})")
-            frame = plt.Rectangle((0, 0), 1, 1, transform=axes.flat[stillest].transAxes)
+            axis = axes.flat[stillest(found)]
+            frame = plt.Rectangle((0, 0), 1, 1, transform=axis.transAxes)
             frame.set(fill=False, edgecolor=GREEN, linewidth=5, clip_on=False)
-            axes.flat[stillest].add_patch(frame)
+            axis.add_patch(frame)
         frames.append(frame_of(figure))
     write_frames(path, frames, milliseconds=300)
+
+
+def stillest(found):
+    """Which of the starts moves its state least in its last loop?"""
+    return min(range(len(found)), key=lambda i: found[i][1][-1])
 
 
 def loops_shown(loops):
