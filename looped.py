@@ -224,6 +224,8 @@ class LoopedGPT(nn.Module):
         The mean cross-entropy in nats over all positions that have a target, and the prediction
         (B, T) after the last loop. targets (B, T) has what the logits at the same position should
         predict, or IGNORE. Nothing is shifted here: for text, pass the next tokens, as in nanoGPT.
+        Shorter sequences are padded behind with any token, where the target is IGNORE; a causal
+        model never looks there.
         With config.loss = "every" the states after all loops count alike; a sequence that is done
         counts again with its last state, so that all sequences weigh the same.
         """

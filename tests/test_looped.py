@@ -262,6 +262,22 @@ def test_a_causal_model_never_looks_ahead(position):
         assert (before[:, cut] - after[:, cut]).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("position", TEXT_POSITIONS)
+def test_padding_behind_changes_neither_loss_nor_gradient(position):
+    """As the docstring of `loss` says of sequences of unequal length."""
+    model, (x, y) = build(position=position, n_prelude=1, n_coda=1), tokens()[:2]
+    both, targets, short = torch.stack((x, y)), torch.stack((y, x)), T - 2
+    both[1, short:], targets[1, short:] = 0, IGNORE
+    loss, _ = model.loss(both, targets, torch.tensor([3, 5]))
+    first, _ = model.loss(x[None], y[None], 3)
+    second, _ = model.loss(y[None, :short], x[None, :short], 5)
+    apart = (first * T + second * short) / (T + short)
+    torch.testing.assert_close(loss, apart)
+    expected = gradients(model, apart)
+    for name, gradient in gradients(model, loss).items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
+
+
 def test_without_causality_every_position_sees_every_other():
     model, x = build(causal=False, position="none"), tokens()
     other = x.clone()
