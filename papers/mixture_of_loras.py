@@ -8,17 +8,19 @@ each loop. Matrix W of the shared MLP is, for a token x,
 
     W + alpha / r * sum over the chosen i of p_i(x) B_i A_i
 
-B_i A_i has rank r and starts at zero, p is the softmax of the router. So the MLP stays shared, and
-an expert costs little. In papers/relaxed_recursive.py the number of the loop decides which low-rank
-matrix is added, and in papers/mixture_of_experts.py each expert is a whole MLP. After training
-`merge` puts the mean of all experts into W, and the router is not asked any more.
+B_i A_i has rank r and starts at zero, p is the softmax of the router over the chosen. So the MLP
+stays shared, and an expert costs little. In papers/relaxed_recursive.py the number of the loop
+decides which low-rank matrix is added (`by_loop` does so here, as a control), and in
+papers/mixture_of_experts.py each expert is a whole MLP. After training `merge` puts the mean of all
+experts into W, and the router is not asked any more.
 
 What is different here: the MLP of the core, a term of the loss that keeps the experts equally busy
 (Fedus et al. 2022, arXiv 2101.03961), and `merge`. We have not seen the authors' code; the formula
 is that of a description of the paper. alpha / r is 2 and there are four experts, as in a
-configuration that the authors have published. It is ours that the p of the chosen are not scaled to
-the sum 1, that both matrices of the MLP are changed, by one router, and how `merge` averages: the
-products B_i A_i. (Theirs is an encoder with GeGLU, distilled from a larger one.)
+configuration that the authors have published. It is ours that p is that of all experts if only one
+is chosen (else nothing would teach the router), that both matrices of the MLP are changed, by one
+router, and how `merge` averages: the products B_i A_i. (Theirs is an encoder with GeGLU, distilled
+from a larger one.)
 
     python train.py --task multihop --model mixture_of_loras --sampler fixed --loops 6
     python -m claims.mixture_of_loras
@@ -42,6 +44,7 @@ class LorasConfig(Config):
     chosen: int = 2  # of them for each token
     rank: int = 8  # r
     balance: float = 0.01  # weight of the loss that keeps them equally busy
+    by_loop: bool = False  # no router: all tokens have expert 0 in loop 0, expert 1 in loop 1, ..
 
     def __post_init__(self):
         super().__post_init__()
@@ -70,13 +73,25 @@ class Loras(nn.Module):
 
     def __init__(self, mlp, config):
         super().__init__()
-        self.config = config
-        self.router = nn.Linear(config.n_embd, config.experts, bias=False)
+        self.config, self.t = config, 0
+        if not config.by_loop:
+            self.router = nn.Linear(config.n_embd, config.experts, bias=False)
         self.first, self.last = Adapted(mlp[0], config), Adapted(mlp[2], config)
         self.imbalance = []  # of each call since the last loss
 
     def forward(self, x):
-        likely = self.router(x).softmax(-1)  # (B, T, experts)
+        p = self.of_loop(x) if self.config.by_loop else self.of_token(x)
+        return self.last(F.gelu(self.first(x, p)), p)
+
+    def of_loop(self, x):
+        """How much each expert counts, (B, T, experts): only that of this loop, or the last one."""
+        p = x.new_zeros(*x.shape[:2], self.config.experts)
+        p[..., min(self.t, self.config.experts - 1)] = 1
+        return p
+
+    def of_token(self, x):
+        """The same, as the router says."""
+        likely = self.router(x).softmax(-1)
         best = likely.topk(self.config.chosen).indices
         chosen = torch.zeros_like(likely).scatter(-1, best, 1.0)
         if torch.is_grad_enabled():
@@ -84,7 +99,7 @@ class Loras(nn.Module):
             imbalance = self.config.experts * (busy * likely.mean((0, 1))).sum()
             self.imbalance.append(imbalance)  # 1 if all are equally busy
         p = likely * chosen
-        return self.last(F.gelu(self.first(x, p)), p)
+        return p / p.sum(-1, keepdim=True) if self.config.chosen > 1 else p
 
 
 class LorasGPT(Balanced, LoopedGPT):
@@ -94,7 +109,13 @@ class LorasGPT(Balanced, LoopedGPT):
         super().__init__(config)
         for block in self.core:
             block.mlp = Loras(block.mlp, config)
-            block.mlp.router.apply(init_weights)
+            if not config.by_loop:
+                block.mlp.router.apply(init_weights)
+
+    def core_of(self, t):
+        for block in self.core:
+            block.mlp.t = t
+        return super().core_of(t)
 
     @torch.no_grad()
     def merge(self):

@@ -56,7 +56,10 @@ def test_the_best_step_is_that_of_a_grid():
 def test_a_failure_rises_at_first_and_ends_lower():
     A = torch.tensor([1.0, 1.0, 1.0, -1.0, 0.00005], dtype=torch.float64)
     Q = torch.tensor([-2.0, -8.0, -0.5, -1.0, -1.0], dtype=torch.float64)
-    gains, failures, hurts = quarter_step.count(lambda s: A * s + Q * s**2)
+    gains, failures, hurts, found = quarter_step.count(lambda s: A * s + Q * s**2)
+    assert torch.allclose(found[0], A) and torch.allclose(found[1], Q)
+    signs = quarter_step.told_signs(gains, A, Q)
+    assert signs == dict(sign_by_slope=0.4, sign_by_both=1.0, moved=5)
     assert failures.tolist() == [True, True, False, False, False]
     assert hurts.tolist() == [True, True, False, True, True]
     assert (gains["1/4"] > 0).tolist() == [True, False, True, False, False]

@@ -4,6 +4,7 @@ import torch
 from helpers import build, gradients, paper, tokens
 from torch.nn import functional as F
 
+from claims import infiloop as claim
 from looped import LoopedGPT
 
 module = paper("infiloop")
@@ -36,6 +37,25 @@ def test_the_state_is_the_weighted_mean_of_all_results_so_far():
         assert torch.allclose(state[..., -1:].exp(), sum(weights), atol=1e-4)
         assert torch.allclose(model.readout(state), plain.readout(h), atol=1e-4)
     assert model.query.abs().min() > 0 and len(results) == 7
+
+
+@torch.no_grad()
+def test_the_claim_measures_how_much_the_steps_differ():
+    model, spreads = small(), []
+    states = list(model.states(tokens(rows=20), 9))
+    _, e, positions = LoopedGPT.begin(model, tokens(rows=20))
+    for before, state in list(zip(states, states[1:]))[6:]:
+        h, after = before[..., :-1], state[..., :-1]
+        z = model.core[0](h + e, positions)
+        steps = ((after - h).norm(dim=-1) / (z - h).norm(dim=-1)).flatten()
+        low, high = steps.quantile(0.1), steps.quantile(0.9)
+        spreads.append((high - low).item())
+    wanted = sum(spreads) / len(spreads)
+    assert len(spreads) == 3 and wanted > 0.01
+    assert abs(claim.spread_of_steps(model, states[1:]) - wanted) < 1e-4
+    model.query.zero_()
+    assert claim.spread_of_steps(model, list(model.states(tokens(), 9))[1:]) < 1e-4
+    assert claim.spread_of_steps(plain_like(model), states[1:]) == 0
 
 
 @torch.no_grad()

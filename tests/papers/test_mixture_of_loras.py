@@ -28,7 +28,8 @@ def test_each_token_has_the_matrices_of_its_likeliest_experts(chosen):
         for t in range(7):
             likely = (layer.router.weight @ x[b, t]).softmax(0)
             best = sorted(range(4), key=lambda i: -likely[i])[:chosen]
-            p = {i: likely[i] for i in best}
+            total = sum(likely[i] for i in best) if chosen > 1 else 1
+            p = {i: likely[i] / total for i in best}
             by_hand = matrix(layer.last, p) @ F.gelu(matrix(layer.first, p) @ x[b, t])
             assert torch.allclose(y[b, t], by_hand, atol=1e-4)
             picked.add(tuple(sorted(best)))
@@ -76,6 +77,22 @@ def test_everything_learns():
     model = small()
     found = gradients(model, model.loss(tokens(), tokens(2), 3)[0])
     assert all(gradient.abs().sum() > 0 for gradient in found.values())
+
+
+def test_by_loop_each_loop_has_one_matrix_for_all_tokens():
+    """The control; loops beyond the experts have the last one."""
+    model = small(by_loop=True, experts=2)
+    plain = build(model=LoopedGPT, config=Config)
+    plain.load_state_dict(model.state_dict(), strict=False)
+    h, e, positions = plain.begin(tokens())
+    mlp = model.core[0].mlp
+    for state, expert in zip(list(model.states(tokens(), 3))[1:], (0, 1, 1)):
+        plain.core[0].mlp[0].weight.data = matrix(mlp.first, {expert: 1})
+        plain.core[0].mlp[2].weight.data = matrix(mlp.last, {expert: 1})
+        h = plain.loop(h, e, 0, positions)
+        assert torch.allclose(state, h, atol=1e-4)
+    loss, _ = model.loss(tokens(), tokens(2), 3)
+    assert all(gradient.any() for gradient in gradients(model, loss).values())
 
 
 def test_merged_it_is_a_plain_loop_with_the_mean_of_the_experts():
