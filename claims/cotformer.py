@@ -24,14 +24,14 @@ CLAIM = Claim(
     "loops as good as the plain one with five",
     theirs="perplexity on OpenWebText2, 12 layers: 27.07 with 3 loops, the plain loop 27.47 with "
     "3 and 27.15 with 5",
-    falls="its loss is not 0.02 nats below that of the plain loop with 3 loops, or more than 0.02 "
-    "above that with 5, on addition or on multi-hop",
+    falls="its loss is not below that of the plain loop with 3 loops, or nearer to it than to that "
+    "with 5, on addition or on multi-hop",
     tried="seed 0, width 32, 4 loops, loss of the last batch: addition of 4 digits, 480 steps, "
     "plain 0.38 (pre-norm 0.39), CoTFormer 0.38 (0.36), but with --position window 0.14 and 0.27 "
     "after 550; multi-hop with 12 entities, 550 steps, 0.58 and 0.84",
-    note="one layer in the loop, theirs 12 or 24; with injection, which theirs does not have. Both "
-    "norms for each model, chosen on val. At equal steps CoTFormer costs a fifth more than the "
-    "plain loop, because its third loop has three times the keys",
+    note="one layer in the loop, theirs 12 or 24; pre-norm, rotary positions and no injection in "
+    "all models, as in the authors' code. At equal steps CoTFormer takes 1.2 to 1.3 times as long, "
+    "though its further keys are 1 to 3 % of the FLOPs",
 )
 FEW, MANY = 3, 5
 PLAIN, COT, LONGER = f"{FEW} plain loops", f"{FEW} loops of CoTFormer", f"{MANY} plain loops"
@@ -40,64 +40,49 @@ MODELS = {
     COT: dict(loops=FEW, model="cotformer"),
     LONGER: dict(loops=MANY),
 }
-NORMS = ("pre", "post")
-ALL = dict(n_prelude=1, sampler="fixed", position="relative", reach=4, lr=3e-3)
+ALL = dict(n_prelude=1, sampler="fixed", position="rope", injection="none", norm="pre")
 TASKS = {
     "addition": dict(task="addition", digits=6, curriculum=False, batch=32, steps=1500),
-    "multi-hop": dict(task="multihop", hops=4, gate=0.7, steps=1200),
+    "multi-hop": dict(task="multihop", hops=4, curriculum=False, steps=1500),
 }
-NATS = 0.02
+RATES = {kind: dict.fromkeys(MODELS, 3e-3) for kind in TASKS}  # chosen on val with seed 0
+LEARNED = {"addition": 0.2, "multi-hop": 0.6}  # facts alone are right in 0.28 of the hops
 
 
 def measure(lab):
     for kind, of_task in TASKS.items():
         for name, of_model in MODELS.items():
-            for norm in NORMS:
-                flags = ALL | of_task | of_model | dict(norm=norm, eval_every=of_task["steps"])
-                model, task, _ = lab.train(f"{kind} {name} {norm}", **flags)
-                on_val, _ = lab.loss(model, task, "val")
-                loss, right = lab.loss(model, task, "test")
-                row = dict(task=kind, model=name, norm=norm, on_val=on_val, loss=loss, right=right)
-                yield row
-
-
-def better_norms(table):
-    """The rows of the norm with which a model has the lower loss on val, for each task."""
-    return table.only(
-        [
-            table.liked("norm", lowest=True, task=kind, model=name)
-            for kind in TASKS
-            for name in MODELS
-        ]
-    )
+            flags = ALL | of_task | of_model | dict(eval_every=of_task["steps"])
+            model, task, _ = lab.train(f"{kind} {name}", **flags, lr=RATES[kind][name])
+            loss, right = lab.loss(model, task, "test")
+            yield dict(task=kind, model=name, loss=loss, right=right)
 
 
 def judge(table):
-    table = better_norms(table)
     parts = []
     for kind in TASKS:
         gain = {name: np.negative(table.values("loss", task=kind, model=name)) for name in MODELS}
-        bars = {PLAIN: 0.2, LONGER: 0.5}
         learned = {
-            f"{kind}, {name},": (table.values("right", task=kind, model=name), bar)
-            for name, bar in bars.items()
+            f"{kind}, {name},": (table.values("right", task=kind, model=name), LEARNED[kind])
+            for name in (PLAIN, LONGER)
         }
         to = dict(learned=learned, questions=0)
-        room = "" if np.mean(gain[PLAIN]) < -NATS else "the control leaves no room below it"
-        name = f"{kind}, lower than {PLAIN}"
-        parts.append(more(name, gain[COT], gain[PLAIN], NATS, missing=room, **to))
-        name = f"{kind}, as low as {LONGER}"
-        parts.append(as_good(name, gain[COT], gain[LONGER], NATS, weak=gain[PLAIN], **to))
+        parts.append(more(f"{kind}, lower than {PLAIN}", gain[COT], gain[PLAIN], **to))
+        between = gain[LONGER] - gain[PLAIN]
+        clear = np.mean(between) > np.std(between, ddof=1) / len(between) ** 0.5
+        missing = "" if clear else f"{LONGER} that are better than {FEW}"
+        to |= dict(weak=gain[PLAIN], missing=missing)
+        name = f"{kind}, nearer to {LONGER} than to {FEW}"
+        parts.append(as_good(name, gain[COT], gain[LONGER], np.mean(between) / 2, **to))
     ours = table.tell(["task", "model"], dict(loss=3, right=2))
-    return f"nats an answer after as many steps (right): {ours}", parts
+    return f"nats a token asked, after as many steps (all right): {ours}", parts
 
 
 def draw(table):
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained")
-    table = better_norms(table)
     for axis, kind in zip(axes, TASKS):
         table.bars(axis, "loss", group="task", kind="model", task=kind)
-    axes[0].set(ylabel="loss (nats an answer, test)")
+    axes[0].set(ylabel="loss (nats a token asked, test)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

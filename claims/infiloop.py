@@ -107,7 +107,7 @@ def measure(lab):
 def judge(table):
     parts, ours = [], []
     for kind, (loops, most) in LOOPS.items():
-        # boards solved after many loops; on p-hop the share of right answers that are kept till then
+        # boards solved after many loops; on p-hop, which right answers are kept till then
         column, bar = ("right", 0.3) if kind == "Sudoku" else ("kept", 0.9)
         found = {name: table.values(column, task=kind, model=name) for name in MODELS}
         learned = {

@@ -205,7 +205,9 @@ def judge(table):
     ]
     of_all = "over all questions, the rule gains more than a quarter"
     parts.append(more(of_all, gain(RULE), gain(QUARTER), learned=learned, questions=0))
-    slope, both = (table.values(f"sign_by_{by}", signs="of a full step") for by in ("slope", "both"))
+    slope, both = (
+        table.values(f"sign_by_{by}", signs="of a full step") for by in ("slope", "both")
+    )
     signs = dict(learned=learned, questions=min(table.values("moved", signs="of a full step")))
     parts.append(more("curvature helps to tell the sign of a full step", both, slope, **signs))
     counts = table.tell(["direction"], dict(failures=0, hurt=0, share=2))
@@ -214,7 +216,9 @@ def judge(table):
     stays = table.tell(["begins"], dict(right=2, best_loop=0))
     head = f"right after {MOST} steps more (as far: {MOST} / s steps)"
     told = f"failures: {counts}; gain of all questions in thousandths (failures mended): {steps}"
-    told += f"; sign of a full step told by the slope {said(slope)}, with the curvature {said(both)}"
+    told += (
+        f"; sign of a full step told by the slope {said(slope)}, with the curvature {said(both)}"
+    )
     return f"{told}; {head}: {stays}; {runs}", parts
 
 

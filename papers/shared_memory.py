@@ -9,6 +9,7 @@ share one memory:
 
     first    Only the first loop fills it. Later loops see it and, in the same softmax, what they
              made themselves of the token and of the few before it (`window`).
+    none     A control: later loops see that window alone.
     gated    MELT: a layer keeps one vector m for a token, and makes the key and the value from it.
              A loop mixes into m what the plain layer would make them from, x:
              m <- z m + (1 - z) x,    z = sigmoid(W x + U m + b)
@@ -42,21 +43,22 @@ from papers.cotformer import CoTFormer, RecallingAttention
 
 @dataclass
 class SharedConfig(Config):
-    memory: Literal["first", "gated"] = "first"  # what all loops share: the first one's, or MELT's
-    window: int = 0  # first: tokens before it that a later loop sees as it made them, too
+    memory: Literal["first", "gated", "none"] = "first"  # what all loops share; gated: MELT
+    window: int = 0  # first, none: tokens before it that a later loop sees as it made them
 
     def __post_init__(self):
         super().__post_init__()
         if not self.tied:
             raise ValueError("loops that share a memory share their weights: leave out --no-tied")
         if self.window and self.memory == "gated":
-            raise ValueError("a window goes with memory='first'")
+            raise ValueError("a window goes with memory='first' or 'none'")
 
 
 class SharedAttention(RecallingAttention):
     def __init__(self, config):
         super().__init__(config)
         self.gated, self.window = config.memory == "gated", config.window
+        self.shares = config.memory != "none"
         self.room = config.n_embd * (1 if self.gated else 2)  # m, or a key and a value
         if self.gated:
             self.gate = nn.Linear(2 * config.n_embd, config.n_embd)  # W, U and b
@@ -84,7 +86,10 @@ class SharedAttention(RecallingAttention):
         first_k, first_v = self.heads(memory.kept).chunk(2, dim=3)
         place = torch.arange(bias.shape[1], device=bias.device)
         far = (place[:, None] - place).abs() > self.window
-        bias = torch.cat((bias, bias.masked_fill(far, -math.inf)), dim=2)
+        near = bias.masked_fill(far, -math.inf)
+        if not self.shares:
+            return k, v, near
+        bias = torch.cat((bias, near), dim=2)
         return torch.cat((first_k, k), dim=2), torch.cat((first_v, v), dim=2), bias
 
 

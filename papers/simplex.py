@@ -19,8 +19,9 @@ times in each loop, and each time reads the softmax of the time before, too; it 
 the batches from random p instead of equal ones, and has a loss on registers that hold much. Its
 loss begins behind a random number of loops, 32 on average, without a gradient to them, and asks q
 to be near what is given as well. On Sudoku it halts after two still loops in a row. Here the rest
-of the training is that of looped.py. How many registers theirs has on Sudoku, and how V and W start, is not known to us.
-Ours make p as wide as the state of the plain loop, and a sure p is read as loudly as e.)
+of the training is that of looped.py. How many registers theirs has on Sudoku, and how V and W
+start, is not known to us. Ours make p as wide as the state of the plain loop, and a sure p is read
+as loudly as e.)
 
     python train.py --task sudoku --model simplex --pinned
     model.solve(tokens, rule="rest")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import build, paper, tokens
 
-from claims import recurrence_worth, retrofitted_recurrence
+from claims import recurrence_worth, retrofitted_recurrence, timestep
 from claims.rows import Table
 from claims.texts import Texts
 from looped import Config, LoopedGPT
@@ -96,3 +96,20 @@ def test_a_stack_is_trained_on_as_it_is():
     model = retrofitted.RetrofittedGPT(config)
     model.convert(stack)
     assert torch.allclose(model(tokens()), stack(tokens()), atol=1e-5)
+
+
+@pytest.mark.parametrize("unlearned", (timestep.TOLD, timestep.PLAIN, timestep.UNTOLD))
+def test_a_control_that_has_not_learned_decides_nothing(unlearned):
+    by_seed = []
+    for seed in range(3):
+        rows = []
+        for kind in timestep.TASKS:
+            for name in timestep.MODELS:
+                loss = (0.1 if name == timestep.TOLD else 0.3) + 0.01 * seed
+                right = 0.1 if name == unlearned else 0.9
+                rows.append(dict(task=kind, model=name, loss=loss, right=right, weights=1))
+        by_seed.append(rows)
+    _, parts = timestep.judge(Table(by_seed))
+    for part in parts:
+        decides = unlearned != timestep.TOLD and not part.name.endswith(unlearned)
+        assert part.answer == "yes" if decides else "has not learned" in part.answer

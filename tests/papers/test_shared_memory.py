@@ -45,11 +45,11 @@ def look(attention, x, source, rows, place, positions):
     return attention.out(torch.cat(y)), own
 
 
-def read(model, question, loops, window=None):
+def read(model, question, loops, window=None, shares=True):
     """
     The state (T, C) of one question, read token by token, in a model with one layer in the core;
-    and the rows that are kept. With a window: `first`. Without: `gated`, where a token before has
-    one row, that of its last loop.
+    and the rows that are kept. With a window: `first`, or `none`. Without: `gated`, where a token
+    before has one row, that of its last loop.
     """
     h, e, positions = LoopedGPT.begin(model, question[None])
     block, states = model.core[0], []
@@ -70,7 +70,7 @@ def read(model, question, loops, window=None):
                 y, row = look(block.attention, x, x, shared_rows, place, positions)
                 first = row
             else:
-                rows = [*shared_rows, first, *own_rows[t]]
+                rows = [*shared_rows, first, *own_rows[t]] if shares else own_rows[t]
                 y, row = look(block.attention, x, x, rows, place, positions)
                 own_rows[t] = [*own_rows[t], row][-window:] if window else []
             state = block.after_attention(state + y)
@@ -91,6 +91,15 @@ def test_first_needs_the_rows_of_loop_one_and_a_few_of_each_later_loop(position,
     numbers = sum(key.numel() + value.numel() for _, key, value in rows)
     assert model.numbers_kept(T) * T == pytest.approx(numbers)
     assert numbers == 2 * 16 * (T + 3 * window)
+
+
+@pytest.mark.parametrize("window", (0, 2))
+@torch.no_grad()
+def test_none_is_a_window_of_the_same_loop(window):
+    model = built(memory="none", window=window, n_prelude=1)
+    for question in tokens(rows=2):
+        state, _ = read(model, question, 4, window, shares=False)
+        assert torch.allclose(model.think(question[None], 4)[0, :, :16], state, atol=1e-4)
 
 
 @pytest.mark.parametrize("norm", ("pre", "post"))
