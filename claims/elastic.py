@@ -53,8 +53,8 @@ def measure(lab):
 def judge(table):
     ours = table.tell(["model"], dict(earlier=2, last=2, later=2))
     ours = (
-        f"mean over the earlier loops, 1 to {L - 1} (last, after {L}; later, mean over {L + 1} to "
-        f"{2 * L}): {ours}; a walk of one hop a loop {WALK_EARLIER:.2f}"
+        f"mean over the earlier loops, 1 to {L - 1} (last, after {L}, and later, mean over {L + 1} "
+        f"to {2 * L}): {ours}; a walk of one hop a loop {WALK_EARLIER:.2f}"
     )
     plain, elastic = (table.values("earlier", model=name) for name in (PLAIN, ELASTIC))
     last_plain, last = (table.values("last", model=name) for name in (PLAIN, ELASTIC))

@@ -100,7 +100,7 @@ def judge(table):
             name = f"{kind}, half the passes of {way}"
             parts.append(reaches(name, fewer, FEWER, weak=[1], questions=0, **to))
     ours = table.tell(["kind", "way"], dict(right=2, passes=1, inner=0))
-    return f"texts right (passes of the core a token; inner, between two tokens): {ours}", parts
+    return f"texts right (passes of the core a token, and inner, between two tokens): {ours}", parts
 
 
 def draw(table):

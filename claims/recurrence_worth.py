@@ -40,7 +40,9 @@ CLAIM = Claim(
     "phi of hops 1.06 (r = 2) and 1.05 (r = 4), truncated 0.07, with hyper-connections 1.35",
     note="two kinds of questions in place of text: hops by heart, which need steps, and single "
     "facts, which need memory. All models are 4 layers deep; r = 2 and 4. The weights are all but "
-    "the embedding, with the gates of the hyper-connections",
+    "the embedding, with the gates of the hyper-connections: a fifth more, and without them phi of "
+    "facts would rise by 0.02, not fall. In these steps no stack learns its hops, so that phi of "
+    "hops is about how fast they are learned",
 )
 DEPTH = 4
 WIDTHS = {"hops": (16, 24, 32, 48, 72), "facts": (8, 12, 16, 24, 36)}  # of the stacks
@@ -128,9 +130,9 @@ def unmeasured(table, kind, names):
 
 def judge(table):
     parts, ours = [], []
-    for kind, bar in {"hops": 0.2, "facts": 0.3}.items():
+    for kind in TASKS:
         widest = np.exp(np.negative(table.values("loss", kind=kind, width=WIDTHS[kind][-1])))
-        to = dict(by=0.1, learned={f"the widest stack, {kind},": (widest, bar)}, questions=0)
+        to = dict(by=0.1, learned={f"the widest stack, {kind},": (widest, 0.9)}, questions=0)
         cut, hyper_cut = (
             dict(missing=unmeasured(table, kind, [R4, other])) for other in (TRUNCATED, HYPER)
         )

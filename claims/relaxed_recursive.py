@@ -75,9 +75,11 @@ def judge(table):
     stack = right("stack, all steps")
     learned = {"the stack": (stack, 0.9)}
     none, low, high = (right("average", rank=rank) for rank in RANKS)
+    scratch = right("scratch", rank=NONE)
     better = "better than from scratch in the same steps"
+    both = learned | {"from scratch": (scratch, 0.5)}
     parts = [
-        more(better, none, right("scratch", rank=NONE), 0.02, learned=learned),
+        more(better, none, scratch, 0.02, learned=both),
         more(f"rank {LOW} helps", low, none, learned=learned),
         more(f"rank {HIGH} helps", high, none, learned=learned),
         as_good("nearly as good as the stack", high, stack, 0.05, weak=none, learned=learned),
