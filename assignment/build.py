@@ -361,24 +361,26 @@ def make_given(salt, trained, solution=None):
             tokens.append(F.pad(batch.tokens, behind, value=task.pad))
             targets.append(F.pad(batch.targets, behind, value=IGNORE))
             val += [split == "val"] * table.RULE_QUESTIONS
-    tokens, targets = torch.cat(tokens), torch.cat(targets)
+    draw = torch.Generator().manual_seed(grade.seed_of(salt, "places"))
+    # The questions are shuffled, and so are, below, the places of each: the number of a row and the
+    # place of its answer would tell how many hops.
+    order = torch.randperm(len(val), generator=draw)
+    tokens, targets = torch.cat(tokens)[order], torch.cat(targets)[order]
     states = torch.stack(list(model.states(tokens, table.RULE_LOOPS)))
     predicted = torch.stack([model.readout(h).argmax(-1) for h in states[1:]])
     right = ((predicted == targets) | (targets == IGNORE)).all(2)
-    # The places of each question are shuffled: where the answer stands would tell how many hops.
-    draw = torch.Generator().manual_seed(grade.seed_of(salt, "places"))
-    order = torch.rand(tokens.shape, generator=draw).argsort(1)
-    states = states.gather(2, order[None, :, :, None].expand_as(states))
+    places = torch.rand(tokens.shape, generator=draw).argsort(1)
+    states = states.gather(2, places[None, :, :, None].expand_as(states))
     readout = {name: trained["weights"][name] for name in ("embed.weight", "norm.weight")}
     given = dict(
         settings=trained["settings"],
         weights=readout,
         states=states.half(),  # which halves the file
-        answer_mask=(targets != IGNORE).gather(1, order),
+        answer_mask=(targets != IGNORE).gather(1, places),
     )
     content = io.BytesIO()
     torch.save(given, content)
-    return content.getvalue(), dict(right=right, val=torch.tensor(val))
+    return content.getvalue(), dict(right=right, val=torch.tensor(val)[order])
 
 
 def make_course(salt, files, variants, given, right, reference=None, trained=None):

@@ -175,12 +175,16 @@ def test_a_fixed_count_gains_nothing(public):
         assert mean == count and abs(reached - fixed) < 1e-6
 
 
-def test_a_rule_that_does_not_look_at_the_state_gains_nothing(public):
-    """Where the answer stands would tell the number of hops, if the places were not shuffled."""
-    rule = """
+@pytest.mark.parametrize("hops", ("answer_mask.int().argmax(1)", "torch.arange(len(h)) // 200 % 6"))
+def test_a_rule_that_does_not_look_at_the_state_gains_nothing(hops, public):
+    """
+    Where the answer stands, or the number of the row, would tell how many hops a question has, if
+    places and rows were not shuffled.
+    """
+    rule = f"""
 import torch
 def rule(model, before, h, answer_mask, last):
-    return torch.where(last.isinf(), 100 + 2.0 * answer_mask.int().argmax(1), last - 1)
+    return torch.where(last.isinf(), 100 + 2.0 * ({hops}), last - 1)
 """
     _, gain = build.margins_of_rule(rule, public.given, public.known["rule"])
     assert gain < table.RULE_GAIN
