@@ -9,6 +9,7 @@ import argparse
 import csv
 import json
 import os
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -73,6 +74,7 @@ def main(argv=None):
     parser.add_argument("--jobs", type=int, default=2, help="checks at the same time (default 2)")
     parser.add_argument("--trust", action="store_true", help="run submissions as yourself")
     args = parser.parse_args(argv)
+    sys.stdout.reconfigure(errors="backslashreplace")  # a name may fit into no encoding
     if not args.folder.is_dir():
         grade.fail(f"{args.folder} is not a folder")
     torch.set_num_threads(1)
@@ -83,7 +85,7 @@ def main(argv=None):
     rows, ungraded = grade_folder(args.folder, course, results, max(1, args.jobs))
     if not rows and not ungraded:
         grade.fail(f"{args.folder} has no submissions: no folder and no zip")
-    with open(args.out, "w", newline="") as file:
+    with open(args.out, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         table_of = csv.DictWriter(file, list(row_of("", [])) + [each.name for each in table.CHECKS])
         table_of.writeheader()
         table_of.writerows(rows)

@@ -19,6 +19,8 @@ PROCESSES = 32  # and threads, of a user who is made for this check
 def main():
     probe, user = sys.argv[1], int(sys.argv[2])
     questions, answers = take_the_pipes()
+    with suppress(OSError):  # if memory runs out, the system ends this process and not the grader
+        Path("/proc/self/oom_score_adj").write_text("1000")
     if user:
         become(user)
     import torch
@@ -71,8 +73,6 @@ def place(error):
 
 def become(user):
     """From root to a user who owns nothing but this folder. There is no way back."""
-    with suppress(OSError):  # if memory runs out, the system ends this process and not the grader
-        Path("/proc/self/oom_score_adj").write_text("1000")
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)

@@ -185,6 +185,7 @@ def guesses(tokens, said):
     or at two? () looks nowhere. The tables are made from the first half of the questions.
     """
     half, (words, said) = len(said) // 2, said.unique(return_inverse=True)
+    W = len(words)
     columns = [column.unique(return_inverse=True)[1] for column in tokens.T]
     places = range(len(columns))
     found = {}
@@ -192,10 +193,13 @@ def guesses(tokens, said):
         key = torch.zeros_like(said)
         for place in chosen:
             key = key * (int(columns[place].max()) + 1) + columns[place]
-        key = key.unique(return_inverse=True)[1]  # so that the table has no empty rows
-        table = torch.zeros(int(key.max()) + 1, len(words))
-        table.index_put_((key[:half], said[:half]), torch.ones(half), accumulate=True)
-        guessed = table.argmax(1)[key[half:]]
+        keys, key = key.unique(return_inverse=True)
+        seen, count = (key[:half] * W + said[:half]).unique(return_counts=True)
+        # of each key the commonest answer, and of equally common ones the first: the largest of
+        # these numbers. A table of all keys and answers would take too long.
+        rank = count * W + (W - 1 - seen % W)
+        usual = torch.full((len(keys),), W - 1).scatter_reduce(0, seen // W, rank, "amax")
+        guessed = W - 1 - usual[key[half:]] % W
         found[chosen] = (guessed == said[half:]).float().mean().item()
     return found
 

@@ -3,6 +3,7 @@ What was handed in: a folder or an archive, packed in whatever way. The files ar
 depth, also in an archive that lies in a folder or in another archive. Nothing else is taken.
 """
 
+import gzip
 import io
 import os
 import tarfile
@@ -14,7 +15,7 @@ from grader import table
 from grader.sandbox import one_line
 
 LARGEST = 5_000_000  # bytes of a file that is taken
-LARGEST_ARCHIVE = 100_000_000  # of one inside another, and of all that a .tar.gz unpacks to
+LARGEST_ARCHIVE = 100_000_000  # of all that is unpacked of a submission, and of a .tar.gz
 DEEPEST, MOST = 3, 100  # archives in archives; files that bear one of the names
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 EXPERIMENT = tuple(f"{table.EXPERIMENT}/{name}" for name in table.OF_E6)
@@ -70,6 +71,7 @@ class Look:
 
     def __init__(self):
         self.found = {}  # {place: bytes}
+        self.left = LARGEST_ARCHIVE  # bytes that may still be read
         self.others, self.trouble = [], []
 
     def at(self, entries, inside="", depth=0):
@@ -78,13 +80,15 @@ class Look:
             parts, place = path.split("/"), f"{inside}{path}"
             if any(part.startswith((".", "__")) for part in parts):  # .git, __MACOSX
                 continue
-            if is_archive(path) and depth < DEEPEST and size <= LARGEST_ARCHIVE:
+            if is_archive(path) and depth < DEEPEST and size <= self.left:
+                self.left -= size
                 self.at_archive(place, lambda: io.BytesIO(read_it()), depth + 1)
             elif not name_of(place):
                 self.others.append(place)
-            elif size > LARGEST or len(self.found) == MOST:
+            elif size > min(LARGEST, self.left) or len(self.found) == MOST:
                 self.trouble.append(f"{place} is larger than 5 MB, or one of too many")
             else:
+                self.left -= size
                 try:
                     self.found[place] = read_it()
                 except Exception as error:
@@ -119,10 +123,14 @@ def in_zip(file):
 
 
 def in_tar(file):
-    with tarfile.open(fileobj=file) as archive:
+    content = file.read(LARGEST_ARCHIVE + 1)
+    if content.startswith(b"\x1f\x8b"):
+        with gzip.open(io.BytesIO(content)) as packed:
+            content = packed.read(LARGEST_ARCHIVE + 1)
+    if len(content) > LARGEST_ARCHIVE:
+        raise ValueError
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         for member in archive:
-            if member.offset_data + member.size > LARGEST_ARCHIVE:
-                raise ValueError
             if member.isfile():
                 path = str(PurePosixPath(member.name))
                 yield path, member.size, lambda: archive.extractfile(member).read()

@@ -3,6 +3,8 @@ E3 asks for a task that takes steps. Honest tasks pass, whatever they are about.
 difficulty is invented does not: its answer depends on a few tokens.
 """
 
+from collections import Counter
+
 import grade
 import pytest
 import torch
@@ -187,3 +189,23 @@ def test_what_a_token_changes_is_counted_by_hand():
     some_fail = tokens.clone()
     some_fail[-20:, 3] = 9  # a question with such a token is none: where it comes, all may matter
     assert asked(some_fail)["hardest"] == (3.0, 4)
+
+
+def test_guesses_are_those_of_tables_that_count():
+    """The same, counted one by one: of equally common answers the first, and for an unseen key."""
+    draw = torch.Generator().manual_seed(0)
+    tokens = torch.randint(3, (200, 3), generator=draw)
+    said = (tokens.sum(1) + torch.randint(2, (200,), generator=draw)) * 7
+    tokens[190:, 2] = 99  # not seen in the first half
+    words, found = sorted(set(said.tolist())), judges.guesses(tokens, said)
+    assert list(found) == [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
+    for places, accuracy in found.items():
+        tables = {}
+        for row, word in zip(tokens[:100].tolist(), said[:100].tolist()):
+            key = tuple(row[place] for place in places)
+            tables.setdefault(key, Counter())[word] += 1
+        right = 0
+        for row, word in zip(tokens[100:].tolist(), said[100:].tolist()):
+            counts = tables.get(tuple(row[place] for place in places), Counter())
+            right += max(words, key=lambda each: (counts[each], -each)) == word
+        assert accuracy == pytest.approx(right / 100)

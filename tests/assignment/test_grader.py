@@ -137,9 +137,9 @@ def test_bad_input_is_refused_in_one_line(argv, said, capsys):
 # ---- packed in strange ways
 
 
-def zip_of(files):
+def zip_of(files, compression=zipfile.ZIP_STORED):
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
+    with zipfile.ZipFile(content, "w", compression) as archive:
         for name, text in files.items():
             archive.writestr(name, text)
     return content.getvalue()
@@ -204,6 +204,21 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_taken(tmp_path):
     assert submissions.read(tmp_path)[0] == {"looped.py": b"deep", "my_task.py": b"x"}
 
 
+def test_small_archives_cannot_unpack_to_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "LARGEST_ARCHIVE", 50_000)
+    nested = {f"{i}/hw.zip": zip_of({"looped.py": bytes(15_000)}) for i in range(20)}
+    (tmp_path / "many.zip").write_bytes(zip_of(nested, zipfile.ZIP_DEFLATED))
+    assert (tmp_path / "many.zip").stat().st_size < 10_000
+    taken, found = submissions.read(tmp_path / "many.zip")
+    assert taken == {"looped.py": bytes(15_000)}  # of the first; the second one is too much
+    assert "not taken: many.zip/2/hw.zip, many.zip/3/hw.zip" in found
+    name = io.BytesIO()
+    with tarfile.open(fileobj=name, mode="w:gz", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("x" * 60_000))
+    (tmp_path / "name.tgz").write_bytes(name.getvalue())
+    assert "name.tgz cannot be read (ValueError)" in submissions.read(tmp_path / "name.tgz")[1]
+
+
 def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
     """Checks that take a process are left out here, and so is the training of the recipe."""
     monkeypatch.setattr(grade, "train_once", lambda *_: (None, ""))
@@ -215,6 +230,8 @@ def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
     sandbox.write({"notes.pdf": b""}, folder / "john.doe")
     without_page = {f"homework/{n}": text for n, text in full.items() if n != "e6/page.md"}
     sandbox.write({"bob.zip": zip_of(without_page), "eve.zip": b"no", "notes.txt": b""}, folder)
+    joerg = "J\\xf6rg"  # in the letters of another system, as unzip may leave it; printed so
+    os.mkdir(os.path.join(os.fsencode(folder), b"J\xf6rg"))
     monkeypatch.chdir(tmp_path)
     hidden_file = folders / "autograder" / "hidden.pt"
     hidden_file.chmod(0o644)  # as unzip leaves it
@@ -228,6 +245,7 @@ def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
         "john.doe": 0,
         "bob.zip": points["e4_recipe"],
         "eve.zip": 0,
+        joerg.replace("xf6", "udcf6"): 0,
     }
     assert "notes.txt: skipped" in capsys.readouterr().out
     texts = tmp_path / "submissions-results"
@@ -240,4 +258,4 @@ def test_many_submissions_at_once(folders, full, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:  # and whatever goes wrong does not stop the others
         grade_all.main(argv)
     assert stop.value.code == 2 and "not graded: eve.zip" in capsys.readouterr().err
-    assert len(list(csv.DictReader(open("grades.csv")))) == 3
+    assert len(list(csv.DictReader(open("grades.csv")))) == 4
