@@ -493,10 +493,6 @@ class Sudoku(Task):
         self.boards = Boards(self.box)
         self.n, self.coordinates = self.boards.n, self.boards.coordinates
         self.vocab_size = self.n + 1
-        if self.file:
-            # sets what is else the property `bank`, below; `analyze.py solve` tells the rest
-            read = bank_from_file(self.boards, self.file, self.first_puzzles)
-            self.bank, self.lines, self.skipped, self.ratings = read
 
     @property
     def graded(self):
@@ -505,6 +501,10 @@ class Sudoku(Task):
 
     @cached_property
     def bank(self):  # made when a batch is asked for: a trained model is loaded without it
+        if self.file:  # `analyze.py solve` tells the rest
+            read = bank_from_file(self.boards, self.file, self.first_puzzles)
+            bank, self.lines, self.skipped, self.ratings = read
+            return bank
         where = Path(self.banks), self.salt
         return load_bank(self.boards, self.puzzles, self.search, *where, self.minimal, self.tries)
 

@@ -294,9 +294,9 @@ def main(runs, args):
             animate(task, puzzle[0], found, runs[0] / "solve.gif")
         return
     asked = Sudoku(box=task.box, file=args.file, first_puzzles=args.first)
+    bank, loops = asked.bank["test"], args.loops or 8 * flags.loops
     for text in asked.skipped:
         print(f"skipped {text}")
-    bank, loops = asked.bank["test"], args.loops or 8 * flags.loops
     starts = args.starts, flags.seed, args.renamed
     boards, right = solve(model, asked, bank["puzzle"], loops, *starts)
     search = bank["difficulty"] >= SEARCH

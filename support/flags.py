@@ -73,10 +73,11 @@ def allow(*names):
 def may_be_executed(name):
     """
     A file that a config names may have come with it, from somebody else. Files of this repository
-    may be executed, but not those of a run folder.
+    may be executed, but not those of a run folder, or of runs/, where such folders are put.
     """
     path, ours = Path(name).resolve(), ROOT.resolve()
     in_a_run = any((folder / "config.json").exists() for folder in path.parents)
+    in_a_run = in_a_run or path.is_relative_to(ours / "runs")
     return path in allowed or path.is_relative_to(ours) and not in_a_run
 
 

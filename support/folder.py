@@ -16,6 +16,7 @@ from support.files import load_tensors, lock, save, unlock
 from support.flags import (
     NOT_SAVED,
     allow,
+    allowed,
     check_types,
     flag_fields,
     flag_groups,
@@ -68,7 +69,8 @@ def read_config(folder):
 def find_paths(config, folder):
     """
     Paths of a config start where the run was trained; now they start here. A path that is not there
-    stays as it is. Code of one's own is executed only if the user has named it.
+    stays as it is. Code of one's own is executed only if the user has named it; a file of its name
+    that the user has named takes the place of one that is not there any more.
     """
     start = config.pop("trained_in", None)
     for name in PATHS:
@@ -79,6 +81,9 @@ def find_paths(config, folder):
         there = Path(folder, start or "", value).resolve()
         if start is not None and there.exists() and not Path(value).is_absolute():
             value = config[name] = os.path.relpath(there)
+        named = [path for path in allowed if path.name == Path(value).name]
+        if is_code and named and not Path(value).is_file():
+            value = config[name] = os.path.relpath(named[0])
         if is_code and Path(value).is_file() and not may_be_executed(value):
             fail(
                 f"{folder} was made with {value}, and to load it executes that file: if you trust "

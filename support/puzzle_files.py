@@ -18,6 +18,7 @@ import torch
 SIDES, CELLS = (9, 6, 4), (81, 36, 16)
 BLANKS = ".0_*-?xX"
 BOARD_CHARACTERS = set(BLANKS + "123456789")
+OTHER_BLANKS = set(BLANKS) - {"-"}
 TO_DIGITS = str.maketrans(dict.fromkeys(BLANKS, "0"))
 LINES = "".join(map(chr, range(0x2500, 0x2580)))  # of frames: ─ │ ┌ ═ ║ ..
 BETWEEN = re.compile(rf"[\s,;:|\[\]{{}}\"'{LINES}]+")  # what stands between cells and columns
@@ -199,10 +200,17 @@ def is_rule(line, row, dash_is_blank):
 def boards_of(rows):
     """
     The boards of successive rows [(number, row)], as find_boards returns them. A number above each
-    board, as long as its rows are, is a title.
+    board, as long as its rows are, is a title. Dashes alone are a row of blanks; but if other rows
+    have blanks of another kind, they are a rule, and if there are too many rows, nobody knows.
     """
     n, found, skipped = len(rows[0][1]), [], []
+    if any(set(row) & OTHER_BLANKS for _, row in rows):
+        rows = [(number, row) for number, row in rows if set(row) != {"-"}]
+    if len(rows) % n and any(set(row) == {"-"} for _, row in rows):
+        text = f"{len(rows)} rows of {n}: are those of dashes blank, or rules?"
+        return [], [f"line {rows[0][0]}: {text}"]
     titled = len(rows) % n > 0 and len(rows) % (n + 1) == 0
+    titled = titled and all(row.isdecimal() for _, row in rows[:: n + 1])
     height = n + 1 if titled else n
     for start in range(0, len(rows), height):
         part = rows[start + titled : start + height]

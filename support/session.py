@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -208,7 +208,10 @@ class Run:
         flags, start = self.flags, ["python"]
         if RANKS > 1:
             start = ["torchrun", "--nproc_per_node", str(RANKS)]
-        words = [*start, "train.py", "--out", str(self.folder), "--resume"]
+        program = ROOT / "train.py"
+        with suppress(ValueError):  # on another drive of Windows
+            program = os.path.relpath(program)
+        words = [*start, str(program), "--out", str(self.folder), "--resume"]
         for name in ("task", "model"):
             if getattr(flags, name).endswith(".py"):
                 words += [f"--{name}", getattr(flags, name)]

@@ -489,6 +489,7 @@ GRID = "\n".join(ROWS)
         (f"{framed('*-----------*')}\n{framed('*-----------*')}", 2),
         (GRID.replace(".", "-"), 1),
         (framed("------+-----+------").replace(".", "-"), 1),
+        (f"{GRID.replace('.', '-')}\n\n{framed('---------')}", 2),
         # titles and sections
         (f"Grid 01\n{GRID}\nGrid 02\n{GRID}", 2),
         (f"1234\n{GRID}\n000123\n{GRID}", 2),
@@ -564,7 +565,8 @@ def test_the_ratings_of_a_file(text, ratings, tmp_path):
 
 def test_a_rating_stays_with_its_puzzle(tmp_path):
     (tmp_path / "puzzles").write_text(f"11{79 * '.'} 1\n{PUZZLE} 2\n{PUZZLE[1:]} 3\n{PUZZLE} 4\n")
-    assert Sudoku(box="3x3", file=str(tmp_path / "puzzles")).ratings == ["2", "4"]
+    task = Sudoku(box="3x3", file=str(tmp_path / "puzzles"))
+    assert len(task.bank["test"]["puzzle"]) == 2 and task.ratings == ["2", "4"]
 
 
 def test_the_first_puzzles_of_a_file(tmp_path):
@@ -581,7 +583,29 @@ def test_solutions_are_counted_in_linear_time(monkeypatch, tmp_path):
     )
     path = tmp_path / "puzzles"
     path.write_text("123.3412214343..\n" * 20_001)
-    assert len(Sudoku(file=str(path)).lines) == 20_001 and sizes == [10_000, 10_000, 1]
+    assert len(Sudoku(file=str(path)).bank["test"]["puzzle"]) == 20_001
+    assert sizes == [10_000, 10_000, 1]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["3-|-4", "--|--", "--|--", "4-|1-", "-1|--"],  # the second or the third is a rule
+        framed("---|---|---").replace(".", "-").split("\n")[1:-1],
+        [row.replace(".", "-") for row in ROWS] + ["---------"],
+    ],
+    ids=len,
+)
+def test_dashes_that_may_be_blanks_or_a_rule_are_not_guessed(rows, tmp_path):
+    n = 4 if len(rows) == 5 else 9
+    with pytest.raises(ValueError, match=f"{len(rows)} rows of {n}: are those of dashes blank"):
+        written(tmp_path, "\n".join(rows))
+
+
+def test_a_row_with_blanks_is_no_title(tmp_path):
+    found = written(tmp_path, "\n".join([PUZZLE, "", ROWS[0], *ROWS]))
+    assert found.puzzles.shape == (2, 81) and found.puzzles[0, :9].equal(found.puzzles[1, :9])
+    assert found.skipped == ["line 12: 1 rows, a board of 9 columns has more"]
 
 
 def test_two_boards_over_several_lines_and_half_a_third(tmp_path):
@@ -616,9 +640,8 @@ def test_a_board_without_exactly_one_solution_is_no_puzzle(tmp_path, capsys):
     wrong = SOLUTION[:blank] + str(int(SOLUTION[blank]) % 9 + 1) + SOLUTION[blank + 1 :]
     path.write_text(f"{'.' * 81}\n{PUZZLE}\n11{'.' * 79}\n{PUZZLE},{wrong}\n{PUZZLE[1:]}\n")
     task = Sudoku(box="3x3", file=str(path))
-    assert (
-        task.lines == [2] and "".join(map(str, task.bank["test"]["grid"][0].tolist())) == SOLUTION
-    )
+    (grid,) = task.bank["test"]["grid"].tolist()
+    assert task.lines == [2] and "".join(map(str, grid)) == SOLUTION
     reasons = [
         "line 1: two solutions or more",
         "line 3: no solution",
@@ -627,7 +650,7 @@ def test_a_board_without_exactly_one_solution_is_no_puzzle(tmp_path, capsys):
     assert task.skipped[:3] == reasons and task.skipped[3].startswith("line 5: no board")
     path.write_text("11" + "." * 79 + "\n")
     with pytest.raises(ValueError, match="no puzzle; line 1: no solution"):
-        Sudoku(box="3x3", file=str(path))
+        Sudoku(box="3x3", file=str(path)).batch("test", 0, 1)
 
 
 def test_files_that_hold_no_puzzles_say_so(tmp_path):

@@ -186,10 +186,8 @@ def test_minutes_end_with_accuracies_and_a_curve_that_only_the_end_keeps(capsys)
     )
     told = capsys.readouterr().out
     assert "run: 1 steps" in told and "accuracy by difficulty (val split): 1: " in told
-    assert (
-        "stopped after 1e-09 minutes at step 1; continue with: python train.py --out run --resume"
-        in told
-    )
+    again = f"python {os.path.relpath(ROOT)}/train.py --out run --resume"
+    assert f"stopped after 1e-09 minutes at step 1; continue with: {again}" in told
     assert "difficulty 1 of 2" in told  # the curriculum had no time to open the other
     # the same lines as of a run that never stopped
     assert Path("run/curve.png").exists() and metrics("run") == ""

@@ -304,4 +304,4 @@ def test_a_line_of_ten_megabytes_and_a_board_of_many_solutions(tmp_path):
         read_puzzles(path)
     path.write_text(f"{'.' * 80}1\n")
     with pytest.raises(ValueError, match="line 1: two solutions or more"):
-        Sudoku(box="3x3", file=str(path))
+        Sudoku(box="3x3", file=str(path)).batch("test", 0, 1)

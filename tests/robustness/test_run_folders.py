@@ -200,6 +200,7 @@ def test_files_of_this_repository_may_be_run_but_not_those_in_a_run_folder(tmp_p
     (tmp_path / "runs/foreign/config.json").write_text("{}")
     assert flags.may_be_executed(tmp_path / "my_task.py")
     assert not flags.may_be_executed(tmp_path / "runs/foreign/my_task.py")
+    assert not flags.may_be_executed(tmp_path / "runs/evil.py")  # beside the folder of a run
     assert not flags.may_be_executed(tmp_path.parent / "my_task.py")
 
 
@@ -230,6 +231,30 @@ def test_a_model_is_loaded_without_the_bank_of_its_training():
     for path in Path("banks").iterdir():
         path.unlink()
     assert isinstance(load_model("run")[1], Sudoku) and not list(Path("banks").iterdir())
+
+
+def test_a_model_is_loaded_without_the_file_of_its_training():
+    Path("four.txt").write_text("123.3412214343..\n" * 50)
+    main(["--task", "sudoku", "--file", "four.txt", *TINY, "--out", "run"])
+    Path("four.txt").unlink()
+    task = load_model("run")[1]
+    assert isinstance(task, Sudoku)
+    with pytest.raises(ValueError, match="cannot read .*four.txt"):
+        task.batch("test", 0, 4)
+
+
+def test_a_run_that_was_moved_takes_the_task_that_is_named(capsys):
+    Path("here").mkdir()
+    Path("here/my_parity.py").write_text(PARITY)
+    main(["--task", "here/my_parity.py", *TINY, "--out", "run"])
+    Path("elsewhere/deep").mkdir(parents=True)
+    Path("run").rename("elsewhere/deep/run")
+    Path("here").rename("there")
+    moved = "elsewhere/deep/run"
+    flags.find_task.cache_clear()  # as in a new process
+    assert "here/my_parity.py is unknown" in refused(lambda: load_model(moved), capsys)
+    assert load_model(moved, task="there/my_parity.py")[2].task == "there/my_parity.py"
+    run_analysis(find_analysis("cost"), [moved, "--device", "cpu", "--task", "there/my_parity.py"])
 
 
 # ---- metrics.jsonl
@@ -285,7 +310,7 @@ def test_more_steps_are_those_of_a_run_whose_cosine_ended_before(done, capsys):
 def test_the_advice_to_resume_can_be_pasted(capsys, monkeypatch):
     Path("my parity.py").write_text(PARITY)
     main(["--task", "my parity.py", *TINY, "--minutes", "1e-9", "--out", "my run"])
-    command = "train.py --out 'my run' --resume --task 'my parity.py'"
+    command = f"{os.path.relpath(ROOT)}/train.py --out 'my run' --resume --task 'my parity.py'"
     assert f"continue with: python {command}\n" in capsys.readouterr().out
     monkeypatch.setattr(support.session, "RANKS", 2)
     run = support.session.Run.__new__(support.session.Run)
