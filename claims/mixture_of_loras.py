@@ -33,7 +33,9 @@ CLAIM = Claim(
     "of it (from a description of the paper)",
     falls="the loss is not 0.1 nats below that of the plain loop, of a wider one, of LoRA for each "
     "loop, or of 6 layers; merged, 0.05 fewer answers are right",
-    tried="TRIED",
+    tried="seed 0, a rate of 0.005: experts 0.86 nats, LoRA for each loop 0.68, a wider loop 0.52, "
+    "6 layers 0.31, the plain loop 1.83; merged the experts know 0.07 of the facts. Two rates for "
+    "each model on the reported seeds, chosen on val",
     note="facts by heart from scratch, where theirs is an encoder of texts that is distilled from "
     "a larger model, with experts in some of its groups of layers; four experts of rank 6, two for "
     "each token. Their own ablation, experts behind the MLP instead of in its weights, is not "

@@ -30,11 +30,10 @@ CLAIM = Claim(
     "edit distance; numbers not verified",
     falls="in additions or in hops the loss is not 0.02 nats below that of the plain loop, or of "
     "the same model when all loops are told 0",
-    tried="seed 0, on val, with 6 loops: additions after 700 steps, told 0.09 nats, plain 0.13, "
-    "wider 0.09, told 0 0.20, at the best of the rates 0.0015, 0.003, 0.006 as far as they were "
-    "tried; after 1,200 steps told and plain 0.03. Hops after 900 steps, told 1.00 (rates of 0.001 "
-    "and 0.006: 2.2 and 2.9), plain 0.17, wider 0.03, told 0 0.66. Two rates for each model on the "
-    "reported seeds, chosen on val",
+    tried="seed 0, on val, 2,500 steps at a rate of 0.003: additions in 3 loops, told and plain "
+    "0.079 nats; 4 hops in 3 loops, told 0.036, plain 0.009, told 0 0.047, so that 6 hops are "
+    "asked now. With 6 loops and 700 to 900 steps: additions 0.09, 0.13, told 0 0.20; 4 hops 1.00, "
+    "0.17, told 0 0.66 (told at rates of 0.001 and 0.006: 2.2 and 2.9)",
     note="additions and hops by heart in place of texts and dynamic programs; pre-norm, and no "
     "injection, in all models, as in the authors' code; but a norm before the loop, and a window "
     "of three tokens, where theirs sees the whole text. The told loop starts as the identity, the "
@@ -52,10 +51,10 @@ ALL = dict(sampler="fixed", curriculum=False, norm="pre", injection="none")
 ALL |= dict(steps=STEPS, eval_every=STEPS)
 TASKS = {
     "additions": dict(task="addition", digits=6, loops=3, batch=32),
-    "hops": dict(task="multihop", hops=4, loops=3),
+    "hops": dict(task="multihop", hops=6, loops=3),
 }
 RATES = {kind: dict.fromkeys(MODELS, 3e-3) for kind in TASKS}  # chosen on val with seed 0
-LEARNED = {"additions": 0.3, "hops": 0.6}  # facts alone are right in 0.28 of the hops
+LEARNED = {"additions": 0.3, "hops": 0.4}  # facts alone are right in 0.2 of the hops
 
 
 def measure(lab):
