@@ -86,7 +86,7 @@ class LoopedGPT(nn.Module):
             self.reembed_gate = nn.Parameter(torch.ones(C))
         self.apply(init_weights)
 
-    def new_block(self):  # called in __init__, before a subclass has added anything
+    def new_block(self):  # a subclass may use only self.config here: __init__ calls it early
         return Block(self.config)
 
     # ---- the model: begin, loop, loop, .., readout
@@ -96,8 +96,8 @@ class LoopedGPT(nn.Module):
         Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops. (To train, call `loss`.)
 
         `loops` is an int (by default config.loops), or a tensor (B,), a number for each sequence;
-        then `think` (below) runs the loop. With an int the gradient flows through all loops:
-        config.backprop_loops cuts it in `states`, and so in `think` and `loss`, but not here.
+        then `think` (below) runs the loop, and config.backprop_loops cuts the gradient as it does
+        in `loss`. With an int the gradient flows through all loops.
         """
         if torch.is_tensor(loops):
             return self.readout(self.think(tokens, loops))
@@ -180,10 +180,10 @@ class LoopedGPT(nn.Module):
 
     def states(self, tokens, loops=None, h=None):
         """
-        Yields the state (B, T, C) before the first loop and after each. Two things are new. Each
-        sequence may have its own number of loops, (B,), because a model that is trained with a
-        single number often fails at others (Parcae 2026). And with backprop_loops = k, the gradient
-        flows only through the last k loops of each sequence.
+        Yields the state (B, T, C) before the first loop and after each. Two things differ from
+        `forward`. Each sequence may have its own number of loops, (B,): a model that is trained
+        with a single number often fails at others, so a batch mixes several (Parcae 2026). And with
+        backprop_loops = k, the gradient flows only through the last k loops of each sequence.
 
             sequence 0, 6 loops    o o o x x x    x: a loop with a gradient, here with k = 3
             sequence 1, 4 loops    o x x x . .    o: a loop whose gradient is cut off
@@ -198,7 +198,7 @@ class LoopedGPT(nn.Module):
         loops = torch.as_tensor(self.config.loops if loops is None else loops, device=h.device)
         loops_left = loops.expand(len(h))[:, None, None]  # (B, 1, 1), beside a state (B, T, C)
         for t in range(int(loops.max())):
-            if self.config.backprop_loops and t > 0:  # sequences of k or fewer loops keep all of it
+            if self.config.backprop_loops and t > 0:  # with k loops in all there is none to cut off
                 h = torch.where(loops_left == self.config.backprop_loops, h.detach(), h)
             h = torch.where(loops_left > 0, self.loop(h, e, t, positions), h)
             loops_left = loops_left - 1
@@ -207,9 +207,9 @@ class LoopedGPT(nn.Module):
     def think(self, tokens, loops=None, h=None):
         """
         The last of the `states`. This is simple but wasteful: it computes the loops marked ".",
-        and it computes gradients, all zero, for those marked "o". train.py therefore puts a twin in
-        its place that calls the same `begin` and `loop` and does neither, fast_think in
-        support/fast.py. (A subclass with its own `states` or `think` keeps them.)
+        and it computes gradients, all zero, for those marked "o". train.py therefore replaces it by
+        fast_think (support/fast.py), which calls the same `begin` and `loop` without this waste. (A
+        subclass with its own `states` or `think` keeps them.)
         """
         for state in self.states(tokens, loops, h):
             pass
@@ -226,7 +226,7 @@ class LoopedGPT(nn.Module):
         predict, or IGNORE. Nothing is shifted here: for text, pass the next tokens, as in nanoGPT.
         Shorter sequences are padded behind with any token, where the target is IGNORE; a causal
         model never looks there.
-        With config.loss = "every" the states after all loops count alike; a sequence that is done
+        With config.loss = "every" the states after each loop count alike; a sequence that is done
         counts again with its last state, so that all sequences weigh the same.
         """
         if self.config.loss == "every":
@@ -277,7 +277,9 @@ class LoopedGPT(nn.Module):
         else:
             measure = rule
         if threshold is None or isinstance(threshold, str) or math.isnan(threshold):
-            raise ValueError(f"threshold={threshold!r}: a rule that is a function needs a number")
+            raise ValueError(
+                f"threshold={threshold!r} is no number; only a named rule has a default"
+            )
         if not self.config.tied:
             max_loops = min(max_loops, self.config.loops)
         h, e, positions = self.begin(tokens)
@@ -316,7 +318,8 @@ class LoopedGPT(nn.Module):
 
 def settle(model, before, h, answer_mask, last):
     """
-    An exit rule: how far the loop moved the state of each sequence, |h - before| / |h|, (B,).
+    An exit rule: how far the loop moved the state of each sequence, |h - before| / |h|, (B,). All
+    positions count, those of a padding, too.
 
     Every loop of a tied model is the same map. When it no longer moves the state, further loops
     change nothing, so the answer is final; it need not be right. (The default threshold, 0.05, is a
@@ -325,7 +328,7 @@ def settle(model, before, h, answer_mask, last):
 
     All rules have these arguments: the states before and after a loop, (B, T, C) each; where
     answers stand (B, T), for a rule that compares answers; and `last` (B,), what the same rule
-    returned after the loop before (infinity in the first), for a rule that keeps count.
+    returned one loop earlier (infinity in the first), which is all that a rule can remember.
     """
     before, h = model.proper_state(before), model.proper_state(h)
     return (h - before).flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)
@@ -425,7 +428,7 @@ def rotate(x, cos, sin):
     return x * cos + swapped * sin  # the first half of `sin` is negative, see Positions
 
 
-class Where(NamedTuple):
+class PositionTerms(NamedTuple):
     """The `positions` that every layer is given: the same for all sequences, layers and loops."""
 
     rotation: tuple | None  # cosines and sines (T, D), by which queries and keys are turned
@@ -446,8 +449,8 @@ class Positions(nn.Module):
     grid      boards: a learned bias for each way in which two cells can share their coordinates,
               such as the same row, another column and another box
 
-    A model that is not causal can tell left from right by rope, relative and window only; the last
-    two then have learned biases for keys ahead, too.
+    A model that is not causal can tell left from right by rope, relative and window only; relative
+    and window then have learned biases for keys ahead, too.
     """
 
     def __init__(self, config):
@@ -490,7 +493,7 @@ class Positions(nn.Module):
             bias = self.bias[:, self.shared]
         if self.config.causal and bias is not None:
             bias = bias.masked_fill(distance < 0, -math.inf)
-        return Where(rotation, bias)
+        return PositionTerms(rotation, bias)
 
 
 def RMSNorm(width):
@@ -498,8 +501,8 @@ def RMSNorm(width):
 
 
 def init_weights(module):
-    # With GPT-2's 0.02 the first loop of a post-norm model would move h by 3 %, and `settle`
-    # would stop there. (The embedding may be small: prelude_norm brings e to scale.)
+    # With GPT-2's 0.02 the first loop of a post-norm model of the default width would move h by 3 %
+    # only, and `settle` would stop there. (The embedding may be small: prelude_norm scales e.)
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
     if isinstance(module, nn.Embedding):

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from analyses.common import add_examples, add_loops, load_looped, main_of
 from analyses.cost import forward_of, race
-from looped import Attention, LoopedGPT, Where
+from looped import Attention, LoopedGPT, PositionTerms
 from support.figures import BLUE, GREEN, ORANGE, WIDTH, label_ends, plt, seeds_text, write
 from support.processes import fail
 
@@ -81,7 +81,7 @@ class Cache:
         rotation, bias = self.where
         if rotation is not None:
             rotation = tuple(part[first:end] for part in rotation)
-        return Where(rotation, bias[:, first:end, :end])
+        return PositionTerms(rotation, bias[:, first:end, :end])
 
     def copy(self):
         """A cache that can be extended apart. Both share their tensors, which nobody changes."""
@@ -98,7 +98,7 @@ def positions_of_all(positions, x, length):
         place = torch.arange(length, device=x.device)
         future = place > place[:, None]  # (length, length)
         bias = alike.new_zeros(1, length, length).masked_fill(future, -math.inf)
-    return Where(rotation, bias)
+    return PositionTerms(rotation, bias)
 
 
 @torch.no_grad()

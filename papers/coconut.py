@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from looped import IGNORE, Attention, Config, LoopedGPT, Where
+from looped import IGNORE, Attention, Config, LoopedGPT, PositionTerms
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Coconut(LoopedGPT):
             bias = bias.masked_fill(place > place[:, None], -math.inf)
         if rotation is not None:
             rotation = tuple(each[first:end] for each in rotation)
-        positions = Where(rotation, bias[:, first:end, :end])
+        positions = PositionTerms(rotation, bias[:, first:end, :end])
         for block in self.core_of(t):
             x = block(x, positions)
         return x

@@ -10,7 +10,7 @@ from test_looped import COUNTS, StepSignal, ThereAndBack, steps_by_hand, think_a
 from torch.nn import functional as F
 
 import train
-from looped import Attention, LoopedGPT, Where
+from looped import Attention, LoopedGPT, PositionTerms
 from support.fast import (
     FastAttention,
     FastRMSNorm,
@@ -217,8 +217,8 @@ def test_the_second_path_of_attention_is_taken_where_the_bias_learns_and_equals_
     with pytest.MonkeyPatch.context() as patch:  # without a gradient PyTorch's own is as quick
         patch.setattr(F, "scaled_dot_product_attention", lambda q, *_, **__: torch.zeros_like(q))
         attention.__class__ = FastAttention
-        assert attention(x, Where(None, bias.detach())).eq(0).all()
-        assert attention(x, Where(None, bias)).ne(0).any()
+        assert attention(x, PositionTerms(None, bias.detach())).eq(0).all()
+        assert attention(x, PositionTerms(None, bias)).ne(0).any()
 
 
 def test_runs_train_a_model_with_its_twins():
