@@ -498,7 +498,7 @@ def test_calls_that_cannot_work_say_why():
     with pytest.raises(ValueError, match="rule='never' is not one of settle, fixed"):
         build().solve(x, rule="never")
     for threshold in (None, "0.1", math.nan):
-        with pytest.raises(ValueError, match="threshold=.*: a rule that is a function needs a num"):
+        with pytest.raises(ValueError, match="threshold=.* is no number; only a named rule has"):
             build().solve(x, rule=settle, threshold=threshold)
 
 
