@@ -30,7 +30,7 @@ def animate(task, puzzle, found, path):
             axis.clear()
             board = boards[t - 1] if t else puzzle
             draw_board(axis, task, puzzle, board, breaks_a_rule(task, board))
-            axis.set_title(f"moves by {movements[t - 1]:.3f}" if t else "")
+            axis.set_title(f"moves by {movements[t - 1]:.1g}" if t else "")
         heading.set_text(f"after {t} loop{'s' * (t != 1)} (orange: breaks a rule)")
         if t == loops:
             heading.set_text(f"after {t} loops (green: the stillest of {len(found)})")

@@ -182,6 +182,40 @@ def starts9():
     return starts("sudoku9")
 
 
+def minimal9():
+    """
+    Boards of 9x9 with few clues, by file and recipe: one start after the loops of training and
+    after many, and the stillest of nine from noise and with renamed digits.
+    """
+    texts = {}
+    for path in sorted((RESULTS / "sudoku9/minimal").glob("*-noise.json")):
+        recipe, file, _ = path.stem.rsplit("-", 2)
+        texts.setdefault(recipe.rstrip("0123456789"), {}).setdefault(file, []).append(path)
+    for files in texts.values():
+        for file, paths in files.items():
+            runs = [json.loads(path.read_text()) for path in paths]
+            others = [path.with_stem(path.stem.replace("noise", "renamed")) for path in paths]
+            renamed = [json.loads(path.read_text()) for path in others]
+            trained = runs[0]["trained_loops"]
+            files[file] = dict(
+                trained=between([share_of(run, trained) for run in runs]),
+                more=between([share_of(run, run["loops"][-1]) for run in runs]),
+                noise=between([share_of(run) for run in runs]),
+                renamed=between([share_of(run) for run in renamed]),
+            )
+    return texts
+
+
+def share_of(numbers, loops=None):
+    """The share of all boards of a file that is right, after so many loops or of all starts."""
+    right = total = 0
+    for kind in ("solved by singles", "need search"):
+        if puzzles := numbers[kind]["puzzles"]:
+            share = numbers[kind]["boards"][loops - 1] if loops else numbers[kind]["kept"]
+            right, total = right + puzzles * share, total + puzzles
+    return right / total
+
+
 def phases():
     """Each kind of model: the median step at which it reached 0.9, and its accuracy at the end."""
     numbers, texts = read("phases/phases"), {}
@@ -346,6 +380,7 @@ SUMMARIES = {
     "stages": stages,
     "starts6": starts6,
     "starts9": starts9,
+    "minimal9": minimal9,
 }
 
 
