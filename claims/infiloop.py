@@ -54,7 +54,7 @@ TASKS = {
     "Sudoku": SUDOKU | dict(steps=2000),
     "p-hop": dict(task="phop", hops=3, steps=1000),
 }
-RATES = dict.fromkeys(MODELS, 3e-3)  # not compared yet: val of seed 0 is to choose
+RATES = dict.fromkeys(MODELS, 3e-3)  # val of seed 0 is to choose
 HARD = {"Sudoku": 32, "p-hop": 3}  # boards that need search; the most hops in training
 LOOPS = {"Sudoku": (12, 192), "p-hop": (8, 48)}  # the most in training, and in the test
 QUESTIONS = {"Sudoku": 62, "p-hop": 500}  # the other boards are the same in other digits

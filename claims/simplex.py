@@ -62,7 +62,7 @@ MODELS = {
     DAMPED: dict(model="equilibrium", damping=0.3, noise=0.0, state_init="embed", n_embd=52),
 }
 OPPONENTS = {FPRM: "FPRM", PLAIN: "the plain loop", DAMPED: "that with steps of 0.7"}
-RATES = dict.fromkeys(MODELS, 6e-3)  # not compared yet: val of seed 0 is to choose
+RATES = dict.fromkeys(MODELS, 6e-3)  # val of seed 0 is to choose
 SHARES = dict.fromkeys(MODELS, 0.7) | {PLAIN: 1.0}  # which share of a whole step a loop takes
 RULES = dict.fromkeys(MODELS, "rest") | {PLAIN: "settle", DAMPED: "settle"}
 
