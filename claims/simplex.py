@@ -63,16 +63,14 @@ MODELS = {
 }
 OPPONENTS = {FPRM: "FPRM", PLAIN: "the plain loop", DAMPED: "that with steps of 0.7"}
 RATES = dict.fromkeys(MODELS, 6e-3)  # val of seed 0 is to choose
-SHARES = dict.fromkeys(MODELS, 0.7) | {PLAIN: 1.0}  # which share of a whole step a loop takes
+# which share of a whole step a loop takes (None: FPRM says so itself)
+SHARES = dict.fromkeys(MODELS, 0.7) | {PLAIN: 1.0, FPRM: None}
 RULES = dict.fromkeys(MODELS, "rest") | {PLAIN: "settle", DAMPED: "settle"}
 
 
 @torch.no_grad()
-def at_rest(model, tokens, loops, share=None):
-    """
-    Behind so many loops, an int or (B,): how many boards would a whole step more hardly move? FPRM
-    says itself which share of it a loop takes.
-    """
+def at_rest(model, tokens, loops, share):
+    """Behind so many loops, an int or (B,): how many boards would a whole step more hardly move?"""
     h = model.think(tokens, loops)
     if share is None:
         share = model.parts(h).step[:, 0, 0]
@@ -87,15 +85,14 @@ def measure(lab):
         batch = task.batch("test", 0, lab.examples, HARD)
         curve = lab.by_loop(model, task, HARD, MOST)
         logits, loops = model.solve(batch.tokens, RULES[name], max_loops=MOST)
-        share = None if name == FPRM else SHARES[name]
         yield dict(
             model=name,
             right=curve[-1],
             as_trained=curve[L - 1],
-            at_rest=at_rest(model, batch.tokens, MOST, share),
+            at_rest=at_rest(model, batch.tokens, MOST, SHARES[name]),
             halts=loops.float().mean().item(),
             right_at_halt=task.check(batch, logits.argmax(-1)).float().mean().item(),
-            at_rest_at_halt=at_rest(model, batch.tokens, loops, share),
+            at_rest_at_halt=at_rest(model, batch.tokens, loops, SHARES[name]),
             by_loop=curve,
         )
 

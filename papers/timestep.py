@@ -4,8 +4,8 @@ Encoding (Xu, Sato 2025, arXiv 2410.01405)
 
 All loops are the same map. The paper bounds the error of such a map, used as often as one likes; a
 part of the bound is due to the shared weights. So it tells each loop its number t = 0, 1, 2, .. and
-lets it scale its branches by that. Sines of t go through a small
-net to a vector c(t), and a matrix makes four vectors of c(t), two gates g and two scales s:
+lets it scale its branches by that. Sines of t go through a small net to a vector c(t), and a matrix
+makes four vectors of c(t), two gates g and two scales s:
 
     x = h + g1(t) * attention(norm(h) * (1 + s1(t)))
     h = x + g2(t) * mlp(norm(x) * (1 + s2(t)))
