@@ -63,11 +63,11 @@ class RunFlags:
 # --------------------------------------------------------------------------------------------------
 # The task and the model that a flag names
 
-allowed = set()  # files that the user has named, so they may be executed
+allowed = []  # files that the user has named, so they may be executed; the latest is the last
 
 
 def allow(*names):
-    allowed.update(Path(name).resolve() for name in names)
+    allowed.extend(Path(name).resolve() for name in names)
 
 
 def may_be_executed(name):

@@ -81,9 +81,9 @@ def find_paths(config, folder):
         there = Path(folder, start or "", value).resolve()
         if start is not None and there.exists() and not Path(value).is_absolute():
             value = config[name] = os.path.relpath(there)
-        named = [path for path in allowed if path.name == Path(value).name]
+        named = [path for path in allowed if path.name == Path(value).name and path.is_file()]
         if is_code and named and not Path(value).is_file():
-            value = config[name] = os.path.relpath(named[0])
+            value = config[name] = os.path.relpath(named[-1])
         if is_code and Path(value).is_file() and not may_be_executed(value):
             fail(
                 f"{folder} was made with {value}, and to load it executes that file: if you trust "

@@ -40,7 +40,7 @@ def compare(answer, known, check):
     for name, right in known["right"].items():
         if differs(answer[name], right):
             return difference(name, answer[name], right)
-    unasked = ", ".join(set(answer) - set(known["right"]))
+    unasked = ", ".join(sorted(set(answer) - set(known["right"])))
     raise ValueError(f"{unasked} was not asked")
 
 
