@@ -56,7 +56,7 @@ class Config:
     coordinates: tuple = ()  # grid: a tuple for each cell of the board, such as (row, column, box)
     state_init: Literal["embed", "zeros", "noise"] = "embed"  # h before the first loop (embed: e)
     reembed: bool = False  # each loop adds the embedding of its prediction (method `reembed`)
-    causal: bool = True  # a position sees itself and those before it; False: all, as on a board
+    causal: bool = True  # a position sees itself and those before it; False: all (for a board)
     loss: Literal["final", "every"] = "final"  # after the last loop alone, or the mean over all
     backprop_loops: int = 0  # k: only the last k loops get a gradient (Huginn 2025); 0: all of them
 
@@ -163,9 +163,9 @@ class LoopedGPT(nn.Module):
 
         p is the prediction at a position, as probabilities, read without the coda. E(v) / |E(v)|
         is the embedding of token v at length 1. If p is sure of one token, the sum has length 1;
-        if it is not, different embeddings partly cancel, and the sum is shorter. The factor sqrt(C)
-        is the length of a normalised state (with gains of 1). The gate (C,) learns how much each
-        channel takes. (After the last loop the readout finds it, too.)
+        if it is not, the embeddings point in different directions, and the sum is shorter. The
+        factor sqrt(C) is the length of a normalised state (with gains of 1). The gate (C,) learns
+        how much each channel takes. This is the last step of a loop, so the readout sees it, too.
         """
         p = self.head(h).softmax(-1)  # (B, T, vocab_size)
         directions = F.normalize(self.embed.weight)  # (vocab_size, C)
@@ -189,8 +189,9 @@ class LoopedGPT(nn.Module):
             sequence 1, 4 loops    o x x x . .    o: a loop whose gradient is cut off
             sequence 2, 1 loop     x . . . . .    .: a sequence that is done keeps its state
 
-        To go on from where an earlier call stopped, give its last state as h. It is yielded again,
-        and the loops are again t = 0, 1, .., which only matters to a model that makes use of t.
+        To go on from where an earlier call stopped, give its last state as h (detached, if no
+        gradient shall flow into that call). It is yielded again, and the loops are again t = 0, 1,
+        .., which only matters to a model that makes use of t.
         """
         first, e, positions = self.begin(tokens)
         h = first if h is None else h
@@ -198,7 +199,8 @@ class LoopedGPT(nn.Module):
         loops = torch.as_tensor(self.config.loops if loops is None else loops, device=h.device)
         loops_left = loops.expand(len(h))[:, None, None]  # (B, 1, 1), beside a state (B, T, C)
         for t in range(int(loops.max())):
-            if self.config.backprop_loops and t > 0:  # with k loops in all there is none to cut off
+            # before t = 0 there is no loop to cut off, and h = e shall learn to read the question
+            if self.config.backprop_loops and t > 0:
                 h = torch.where(loops_left == self.config.backprop_loops, h.detach(), h)
             h = torch.where(loops_left > 0, self.loop(h, e, t, positions), h)
             loops_left = loops_left - 1
@@ -207,9 +209,9 @@ class LoopedGPT(nn.Module):
     def think(self, tokens, loops=None, h=None):
         """
         The last of the `states`. This is simple but wasteful: it computes the loops marked ".",
-        and it computes gradients, all zero, for those marked "o". train.py therefore replaces it by
-        fast_think (support/fast.py), which calls the same `begin` and `loop` without this waste. (A
-        subclass with its own `states` or `think` keeps them.)
+        and it computes gradients, all zero, for those marked "o". In this repository train.py puts
+        fast_think (support/fast.py) in its place, which calls the same `begin` and `loop` without
+        this waste. (A subclass with its own `states` or `think` keeps them.)
         """
         for state in self.states(tokens, loops, h):
             pass
@@ -397,7 +399,7 @@ class Injection(nn.Module):
         if self.kind == "add":
             return h + e
         mixed = F.linear(torch.cat((h, e), dim=-1), self.weight)
-        return mixed.to(h.dtype)  # under autocast the product is in bfloat16
+        return mixed.to(h.dtype)  # under autocast the product is bfloat16; the state stays float32
 
 
 class Attention(nn.Module):
@@ -442,10 +444,11 @@ class Positions(nn.Module):
     rope      rotary: queries and keys are turned by angles that grow with the position (Su 2021)
     alibi     a fixed penalty that grows with the distance (Press 2022)
     relative  a learned bias for each of the distances 0 .. reach - 2, and one for all beyond, so
-              that no sequence is too long for it (after T5, Raffel 2020)
+              that no sequence is too long for it (after T5, Raffel 2020). Far tokens have no
+              order; for text take rope
     window    a learned bias for each of the distances 0 .. reach - 1, and nothing beyond is seen:
-              each layer looks reach - 1 places further back, and far tokens cannot disturb
-              attention
+              each layer of each loop looks reach - 1 places further back, and far tokens cannot
+              disturb attention
     grid      boards: a learned bias for each way in which two cells can share their coordinates,
               such as the same row, another column and another box
 
@@ -497,16 +500,17 @@ class Positions(nn.Module):
 
 
 def RMSNorm(width):
-    return nn.RMSNorm(width, eps=torch.finfo(torch.float32).eps)  # the default depends on x.dtype
+    # by default eps depends on the type: in bfloat16 it is 0.008, and a small e would vanish in it
+    return nn.RMSNorm(width, eps=torch.finfo(torch.float32).eps)
 
 
 def init_weights(module):
-    # With GPT-2's 0.02 the first loop of a post-norm model of the default width would move h by 3 %
-    # only, and `settle` would stop there. (The embedding may be small: prelude_norm scales e.)
+    # A layer keeps the scale of what it is given. With GPT-2's 0.02 the first loop of a post-norm
+    # model of the default width would move h by 3 % only, and `settle` would stop there.
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
     if isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=0.02)  # as GPT-2; prelude_norm scales what comes of it
 
 
 def check(config):
@@ -530,6 +534,8 @@ def check(config):
         )
     if config.injection == "none" and config.backprop_loops:
         raise ValueError("injection='none' and backprop_loops: hardly a gradient for the prelude")
+    if not config.tied and config.backprop_loops:
+        raise ValueError("tied=False and backprop_loops: the layers of early loops hardly learn")
     if config.loss == "every" and config.backprop_loops:
         raise ValueError("loss='every' needs the gradient of every loop: leave out backprop_loops")
 

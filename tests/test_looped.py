@@ -473,6 +473,7 @@ def test_generation_samples_from_the_temperature_softmax():
         (dict(coordinates=BOARD), "coordinates"),
         (dict(injection="none", state_init="zeros"), "never sees"),
         (dict(injection="none", backprop_loops=2), "gradient"),
+        (dict(tied=False, backprop_loops=2), "early loops"),
         (dict(loss="every", backprop_loops=2), "backprop_loops"),
         (dict(loss="last"), "final, every"),
     ],
