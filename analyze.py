@@ -101,7 +101,8 @@ def depth_flags(parser):
 def settings_of(model, task, flags, control, args):
     """What the model is asked, and how it was trained: the first keys of depth.json."""
     trained = trained_loops(flags, task)  # {"mean": .., "largest": ..}
-    # by default six times the loops of training, as the difficulties, and a few; at most 96 (time)
+    # By default the loops go, as the difficulties do, to six times those of training, and four
+    # more; at most to 96, for the sake of time.
     loops = args.loops or min(96, 6 * trained["largest"] + 4)
     loops = max(loops, trained["largest"])  # even past --loops: accuracy_at_trained_loops needs it
     if not flags.tied:
@@ -132,8 +133,9 @@ def measure_depth(run, model, task, flags, control, settings):
             batch = task.batch("test", 0, examples, difficulty)
             row["control"] = accuracy_of(control, task, batch, control.config.loops)
         rows.append(row)
-    found = dict(seed=flags.seed, level=flags.level, control=None)  # the rows replace this None
+    found = dict(seed=flags.seed, level=flags.level)
     found |= {key: [row[key] for row in rows] for key in rows[0]}
+    found.setdefault("control", None)  # this run has none
     mixture = measure_difficulty(model, task, None, loops, most_trained, examples)
     found["mixture"] = depth_more.summarise_mixture(mixture)
     return found
@@ -141,9 +143,10 @@ def measure_depth(run, model, task, flags, control, settings):
 
 def measure_difficulty(model, task, difficulty, loops, most_trained, examples):
     """
-    On questions of one difficulty (None: a mixture of those in training): the accuracy on test
-    after each loop, after the number of loops that is best on val, and after the most loops of
-    training; and the fewest loops that reach SOLVED on val.
+    On questions of one difficulty (None: a mixture of all that the task asks for in training, also
+    where the curriculum stopped before): the accuracy on test after each loop, after the number of
+    loops that is best on val, and after the most loops of training; and the fewest loops that reach
+    SOLVED, 0.9, on val.
     """
     val = accuracy_by_loop(model, task, "val", difficulty, loops, examples)
     test = accuracy_by_loop(model, task, "test", difficulty, loops, examples)
@@ -153,7 +156,7 @@ def measure_difficulty(model, task, difficulty, loops, most_trained, examples):
         best_loops=best,
         accuracy_at_best_loops=test[best - 1],
         accuracy_at_trained_loops=test[most_trained - 1],
-        loops_needed=next((t for t, right in enumerate(val, 1) if right >= SOLVED), None),
+        loops_needed=next((t for t, accuracy in enumerate(val, 1) if accuracy >= SOLVED), None),
     )
 
 
@@ -246,17 +249,25 @@ def measure_question(model, task, difficulty, loops):
 
 
 def say_question(task, question):
-    """A line for each loop: the prediction at each position where there is something to predict."""
+    """
+    The question, and below it a line for each loop: the prediction at each position where there is
+    something to predict.
+    """
     print(f"\n{question['title']}\n{task.show(question['tokens'])}")
     if isinstance(task, Sudoku):
         think_more.say_boards(task, question)
         return
-    answers = zip(question["predictions"], question["right"])
-    for t, (prediction, right) in enumerate(answers, 1):
-        words = []
-        for token, truth in zip(prediction.tolist(), question["truth"].tolist()):
-            words.append(task.name(token) if truth != IGNORE else " ")
-        print(f"  loop {t:>2}: {' '.join(words)}{'   right' if right else ''}")
+    order, asked = task.order(question["tokens"]), question["truth"] != IGNORE
+    rows = [question["tokens"], *question["predictions"]]
+    width = max(len(task.name(token)) for row in rows for token in row.tolist())
+
+    def in_columns(row, shown):
+        names = [task.name(token) if show else "" for token, show in zip(row.tolist(), shown)]
+        return " ".join(names[place].rjust(width) for place in order).rstrip()
+
+    print(f"   tokens: {in_columns(question['tokens'], [True] * len(order))}")
+    for t, (prediction, right) in enumerate(zip(question["predictions"], question["right"]), 1):
+        print(f"  loop {t:>2}: {in_columns(prediction, asked)}{'   right' if right else ''}")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -286,7 +297,6 @@ OTHERS = {  # the first line of each file, copied so that none of these is impor
     "cache": "Addition read digit by digit, with a cache for each loop or one that loops share",
     "bench": "No run needed: the speed of this code, in training, inference and generation",
 }
-OLD_NAMES = {"compute": "exits"}  # so that older commands still work
 
 
 def find_analysis(name):
@@ -305,10 +315,9 @@ def main(argv=None):
     if what in ("-h", "--help"):
         print(f"{__doc__}\n{table()}")
         return
-    name = OLD_NAMES.get(what, what)
-    if name not in HERE | OTHERS:
+    if what not in HERE | OTHERS:
         fail(f"{what} is no analysis; choose from {', '.join(HERE | OTHERS)}")
-    run_main(lambda: common.run_analysis(find_analysis(name), rest))
+    run_main(lambda: common.run_analysis(find_analysis(what), rest))
 
 
 if __name__ == "__main__":

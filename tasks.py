@@ -16,11 +16,11 @@ A task draws questions, and computes their answers separately: `question` draws 
 is a pure function of the task's settings and of what it is asked for (split, step, size,
 difficulty): asked again, it is the same batch.
 
-A question belongs to one of the splits train, val and test. A hash of its tokens (of a board, of
-the kind of its solution, see Sudoku) decides which (support/hashing.py), so no seed can move a test
-question into training. (Another salt makes other splits; it is for hidden tests.) There are two
-exceptions, which are in all three splits: the single facts of multihop, which have to be learned by
-heart, and boards from a file.
+A question belongs to one of the splits train, val and test. A hash of its tokens decides which
+(support/hashing.py); of a board, a hash of the kind of its solution. The hash does not depend on
+the seed, so no seed can move a test question into training. (It does depend on `salt`, a second
+seed, with which a course makes hidden tests.) There are two exceptions, which are in all three
+splits: the single facts of multihop, which have to be learned by heart, and boards from a file.
 
 Three more tasks are in more_tasks/.
 """
@@ -54,8 +54,9 @@ class Task:
     """
     What all tasks share. Your own task sets vocab_size and max_difficulty in __post_init__ and
     writes `question`, `answer` and `measure`; README.md has one in 20 lines. (Or it has a bank of
-    questions and writes its own `batch`, as Sudoku does.) To follow training, read these three and
-    `batch`. All else is for evaluation and for pictures, and some of it only for more_tasks/.
+    questions and writes its own `batch`, as Sudoku does.) To follow training, read these three,
+    `batch` with `mixture` and `belongs`, and `check`, which tells the curriculum what is right. All
+    else is for evaluation and for pictures.
 
     The fields of a task are flags of train.py, and the comments behind them are the help.
     Everything is drawn on the CPU, so that every device sees the same data.
@@ -70,8 +71,9 @@ class Task:
     causal = True  # does each position see only what stands before it?
     coordinates = ()  # of boards: (row, column, box) of each cell
     unit = "steps"  # of difficulty
-    counts_steps = True  # False: a step takes no fixed number of loops, so train.py refuses its
-    # curriculum and the samplers blind and difficulty
+    # Can loops be counted from the difficulty? If not (Sudoku), train.py refuses --curriculum and
+    # the samplers "blind" and "difficulty".
+    counts_steps = True
     grows = True  # can `batch` make questions harder than max_difficulty?
     hardest = math.inf  # the hardest that it can make, if it grows
     splits = ("val",)  # evaluated during training
@@ -118,21 +120,14 @@ class Task:
         """The difficulties at which a split is evaluated; by default, those of training."""
         return list(range(1, self.max_difficulty + 1))
 
-    def embedding(self, flags):
-        """
-        An nn.Module that replaces the model's embedding, or None. more_tasks/chains.py has one, for
-        tokens that are made of two names.
-        """
-        return None
-
     # ---- batches
 
     def batch(self, split, step, size, difficulty=None):
         """
-        The Batch number `step` of a split. `difficulty` is an int, which all its questions have, or
-        (low, high), between which they are mixed (see `mixture`); None means all difficulties of
-        training. A question of another split or another difficulty is drawn again. ValueError if
-        none is found.
+        The Batch number `step` of a split (evaluations take number 0). `difficulty` is an int,
+        which all its questions have, or (low, high), between which they are mixed (see `mixture`);
+        None means all difficulties of training. A question of another split or another difficulty
+        is drawn again. ValueError if none is found.
         """
         generator = self.generator(split, step)
         if isinstance(difficulty, int):
@@ -191,13 +186,22 @@ class Task:
         """
         return batch.targets
 
-    def order(self, tokens):
-        """The positions of one question (T,), in the order in which a picture shows them best."""
-        return list(range(len(tokens)))
-
     def parts(self, tokens):
         """{name: (B,) bool}: kinds of questions (B, T) whose accuracy is reported apart."""
         return {}
+
+    # ---- only tasks of more_tasks/ change these
+
+    def embedding(self, flags):
+        """
+        An nn.Module that replaces the model's embedding, or None. more_tasks/chains.py has one, for
+        tokens that are made of two names.
+        """
+        return None
+
+    def order(self, tokens):
+        """The positions of one question (T,), in the order in which a picture shows them best."""
+        return list(range(len(tokens)))
 
     def shortcuts(self, batch):
         """{name: prediction (B, T)} of simpler solvers. A model must beat them to show anything."""
@@ -360,7 +364,8 @@ class Addition(Task):
         beside_run = (offset == -1) | (offset == run)  # no nines here, so that the run ends
 
         # Other nines around it: a different share of the places in each question, larger where the
-        # run is long (`batch` draws again if they make a longer one); and no nines by chance.
+        # run is long (beside a short one they would often make a longer one, and `batch` would draw
+        # again); and no nines by chance.
         share = torch.rand((B, 1), generator=generator) * run / (run + 1)
         others = (torch.rand((B, n), generator=generator) < share) & ~beside_run
         nines = planted & (in_run | others)
@@ -386,13 +391,13 @@ class Addition(Task):
         so leaves it, too. Of several longest runs, the one at the highest places counts. Without
         any nine, the length is 0, and the carry is the one out of the highest place.
         """
-        run = longest = carry = carried = torch.zeros_like(tokens[:, 0])
+        run = longest = carry = carry_of_longest = torch.zeros_like(tokens[:, 0])
         for total in self.sums(tokens).T:
             run = torch.where(total == 9, run + 1, 0)
             carry = (total + carry) // 10
-            carried = torch.where(run >= longest, carry, carried)
+            carry_of_longest = torch.where(run >= longest, carry, carry_of_longest)
             longest = torch.maximum(longest, run)
-        return longest, carried
+        return longest, carry_of_longest
 
     def measure(self, tokens):
         longest, _ = self.runs(tokens)
@@ -500,13 +505,18 @@ class Sudoku(Task):
         return self.minimal > 0 and not self.file
 
     @cached_property
-    def bank(self):  # made when a batch is asked for: a trained model is loaded without it
+    def bank(self):
+        """
+        {split: {"puzzle" and "grid" (N, cells), "difficulty" (N,)}}. It is made when a batch is
+        first asked for, so that a trained model is loaded without it.
+        """
         if self.file:  # `analyze.py solve` tells the rest
             read = bank_from_file(self.boards, self.file, self.first_puzzles)
             bank, self.lines, self.skipped, self.ratings = read
             return bank
-        where = Path(self.banks), self.salt
-        return load_bank(self.boards, self.puzzles, self.search, *where, self.minimal, self.tries)
+        where = dict(folder=Path(self.banks), salt=self.salt)
+        harder = dict(minimal=self.minimal, tries=self.tries)
+        return load_bank(self.boards, self.puzzles, self.search, **where, **harder)
 
     @cached_property
     def max_difficulty(self):

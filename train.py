@@ -45,13 +45,13 @@ class Settings:
     weight_decay: float = 0.01  # of matrices and the embedding
     beta2: float = 0.99  # AdamW's second beta
     clip: float = 1.0  # largest norm of the gradient (0: any)
-    ema: float = 0.0  # judge and load a moving average of the weights; its largest decay (0: none)
+    ema: float = 0.0  # decay of an average of the weights, which is judged and loaded (0: none)
     sampler: Sampler = "blind"  # how many loops a question gets, see sample_loops
-    lead: int = 0  # samplers blind and difficulty: loops always added to the (largest) difficulty
+    lead: int = 0  # samplers blind and difficulty: loops added to the (blind: largest) difficulty
     slack: int = 4  # samplers blind and difficulty: up to this many more, at random
-    per: Literal["sequence", "batch"] = "sequence"  # one loop count for each (Parcae 2026)
+    per: Literal["sequence", "batch"] = "sequence"  # what has a loop count of its own (Parcae 2026)
     curriculum: bool = True  # begin with difficulty 1 and open the next at the gate
-    gate: float = 0.95  # running accuracy on the hardest questions that opens harder ones (Kohli)
+    gate: float = 0.95  # running accuracy, below 1, that opens harder questions (Kohli 2026)
     eval_every: int = 500  # steps between evaluations (and checkpoints)
     eval_size: int = 500  # questions of each difficulty in an evaluation
     snapshots: bool = False  # keep the weights of every evaluation, in OUT/snapshots
@@ -165,9 +165,9 @@ def sample_loops(flags, task, difficulty, step):
 
 def most_loops(flags, task, difficulty=None):
     """
-    The largest loop count that the sampler gives to questions asked for at a difficulty, or at any
-    (None). With the sampler difficulty a few get more: random sums that come out harder than was
-    asked for, and with per="batch" easy questions beside hard ones. (Sampler blind: all the same.)
+    The largest loop count that the sampler gives to a question of this difficulty, or of any
+    (None). Only the sampler "difficulty" looks at it. With it a few questions get more: random sums
+    that come out harder than was asked for, and with per="batch" easy questions beside hard ones.
     """
     if flags.sampler == "blind":
         return task.max_difficulty + flags.lead + flags.slack
@@ -181,6 +181,7 @@ def trained_loops(flags, task):
     What the sampler gives at the level that training ended with: {"mean": .., "largest": ..}, the
     largest as in most_loops. flags.level, which load_model sets, is that level.
     """
+    # several batches, since with per="batch" each has one count
     batches = [task.batch("train", step, 500, (1, flags.level)) for step in range(8)]
     counts = [
         sample_loops(flags, task, batch.difficulty, step) for step, batch in enumerate(batches)
@@ -224,6 +225,8 @@ def update_average(average, model, decay, step):
     with torch.no_grad():
         for mean, p in zip(average.parameters(), model.parameters()):
             mean.lerp_(p, 1 - decay)
+        for kept, buffer in zip(average.buffers(), model.buffers()):
+            kept.copy_(buffer)
 
 
 @torch.no_grad()
@@ -233,7 +236,8 @@ def evaluate(model, task, flags, split, size=None):
     most loops that training gives to it (for samplers poisson and lognormal, whose largest counts
     are rare, --loops).
     """
-    result = {}
+    result, was_training = {}, model.training
+    model.eval()  # for a model of your own that has dropout, say; LoopedGPT has none
     for difficulty in task.difficulties(split):
         batch = task.batch(split, 0, size or flags.eval_size, difficulty)
         loops = most_loops(flags, task, difficulty)
@@ -241,7 +245,33 @@ def evaluate(model, task, flags, split, size=None):
             loops = flags.loops
         right = task.check(batch, model(batch.tokens, loops).argmax(-1))
         result[difficulty] = right.sum().item() / len(right)
+    model.train(was_training)
     return result
+
+
+# --------------------------------------------------------------------------------------------------
+# A model of your own
+
+
+class Model(Protocol):
+    """
+    What the file of `--model my_model.py` has to define: one nn.Module with these. LoopedGPT of
+    looped.py is one. (The analyses also ask for `states` and `readout`. No code refers to this
+    class: it is here to be read.)
+    """
+
+    config_class: type  # a dataclass with at least `vocab_size` and `loops`; its fields are flags
+
+    def __init__(self, config): ...
+
+    def forward(self, tokens, loops):
+        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops, an int."""
+
+    def loss(self, tokens, targets, loops):
+        """
+        The loss, where each sequence takes its own `loops` (B,), int64 on the CPU; and the
+        prediction (B, T).
+        """
 
 
 # --------------------------------------------------------------------------------------------------
@@ -263,27 +293,6 @@ def parse_flags(argv=None):
     return flag_parser.parse_flags(argv, Settings, __doc__, folder.read_config)
 
 
-class Model(Protocol):
-    """
-    What a model of your own, `--model my_model.py`, has to define to be trained: one nn.Module with
-    these. LoopedGPT of looped.py is one. (The analyses also ask for `states` and `readout`. No code
-    refers to this class: it is here to be read.)
-    """
-
-    config_class: type  # a dataclass with at least `vocab_size` and `loops`; its fields are flags
-
-    def __init__(self, config): ...
-
-    def forward(self, tokens, loops):
-        """Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops."""
-
-    def loss(self, tokens, targets, loops):
-        """
-        The loss, where each sequence takes its own `loops` (B,), int64 on the CPU; and the
-        prediction (B, T).
-        """
-
-
 def rehearse(flags, task, model):
     """
     Check the loop counts and the tokens, and try one small evaluation and one loss, so that a
@@ -295,7 +304,7 @@ def rehearse(flags, task, model):
             f"{flags.sampler} asks for up to {most_loops(flags, task)}: add --sampler fixed, or "
             "more --loops"
         )
-    try:
+    try:  # what torch.compile cannot compile, it reports as a RuntimeError of many lines
         batch = task.batch("train", 0, flags.batch, (1, 1) if flags.curriculum else None)
         for tokens in (batch.tokens, task.batch("val", 0, flags.eval_size).tokens):
             if not 0 <= tokens.min() <= tokens.max() < task.vocab_size:
@@ -318,7 +327,8 @@ def main(argv=None):
     device = prepare(flags)
     task = share_of(flag_parser.make_task(flags, device))  # under torchrun: batches of its own
     if flags.sampler in ("blind", "difficulty") and getattr(flags, "tied", True):
-        # for model(tokens) without a count (a --loops by hand is refused with these samplers)
+        # They count loops from the difficulty, and --loops is refused with them. The model still
+        # needs a number, for model(tokens) without one.
         flags.loops = most_loops(flags, task)
     # LoopedGPT(Config(..)) of looped.py, or another --model; some parts in faster twins
     model = flag_parser.make_model(flags, task).to(device)

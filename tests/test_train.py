@@ -373,6 +373,38 @@ def test_a_model_file_brings_its_own_flags(capsys):
     assert torch.equal(model(batch.tokens, 3), before)
 
 
+DROPS_AND_COUNTS = """
+import torch
+from looped import LoopedGPT
+
+
+class DropsAndCounts(LoopedGPT):
+    def __init__(self, config):
+        super().__init__(config)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def loss(self, tokens, targets, loops=None):
+        self.calls += 1
+        return super().loss(tokens, targets, loops)
+
+    def forward(self, tokens, loops=None):
+        if self.training:
+            raise ValueError("half of the state is dropped")
+        return super().forward(tokens, loops)
+"""
+
+
+def test_a_model_with_dropout_and_buffers_is_judged_as_it_is_loaded():
+    Path("my_model.py").write_text(DROPS_AND_COUNTS)
+    argv = ["--task", "multihop", "--hops", "2", *TINY, "--model", "my_model.py"]
+    main([*argv, "--ema", "0.9", "--out", "run"])
+    model, task, flags = load_model("run", model="my_model.py")
+    assert not model.training and model.calls == 1 + flags.steps  # one of the rehearsal
+    model.train()
+    train.evaluate(model, task, flags, "val")  # ValueError where it drops
+    assert model.training
+
+
 def test_a_task_file_brings_its_own_flags():
     Path("parity.py").write_text(PARITY)
     main(

@@ -35,7 +35,7 @@ def test_exits_counts_what_each_rule_spends(runs, run, capsys):
 
 def test_exits_pools_seeds_and_takes_boards(runs, run):
     few = ("--loops", 4, "--examples", 10, "--factor", 2)
-    run("compute", runs / "hops", runs / "other", *few)  # the old name of exits
+    run("exits", runs / "hops", runs / "other", *few)
     numbers = json.loads((runs / "hops/exits.json").read_text())
     assert numbers["seeds"] == [0, 1]
     assert numbers["questions"] == 2 * 2 * 4  # two of each of 4 difficulties, from each run
