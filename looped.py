@@ -7,7 +7,8 @@ A looped transformer: one small stack of layers, run as many times as you ask fo
     h -> coda -> norm -> head -> logits                answer
 
 The depth of this network is not a property of its weights but an argument of the call. A few layers
-do the work of many, and a harder question can be given more loops than training ever used:
+can do the work of many, and a harder question can be given more loops than training ever used.
+Whether that helps depends on the task and on the training (see `states`), and has to be measured:
 
     model = LoopedGPT(Config(vocab_size=29))
     loops = torch.randint(4, 9, (len(tokens),))  # 4 to 8 loops, drawn for each sequence
@@ -28,7 +29,7 @@ and, about loops, Bansal 2022 (2202.05826), Yang 2024 (2311.12424), Huginn 2025
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, get_args, get_origin
+from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
 from torch import nn
@@ -47,12 +48,12 @@ class Config:
     n_prelude: int = 0  # layers that run once, before the loop
     n_core: int = 1  # layers inside the loop
     n_coda: int = 0  # layers that run once, after the loop
-    loops: int = 8  # the number of loops where a call gives none
-    tied: bool = True  # all loops share the weights of one core; False: a core for each loop
+    loops: int = 8  # the number of loops where a call gives none; untied: also the most there are
+    tied: bool = True  # all loops share one core; False: untied, each loop has a core of its own
     injection: Literal["none", "add", "concat"] = "add"  # how e enters each loop (class Injection)
     norm: Literal["pre", "post", "sandwich"] = "post"  # post keeps the state at one scale (Block)
-    position: Position = "relative"  # how attention knows where tokens stand (class Positions)
-    reach: int = 4  # relative and window: how many distances are told apart (class Positions)
+    position: Position = "relative"  # where tokens stand (class Positions); for text take "rope"
+    reach: int = 4  # relative: distances 0, 1, 2 are told apart, and "further"; window: 0 to 3 seen
     coordinates: tuple = ()  # grid: a tuple for each cell of the board, such as (row, column, box)
     state_init: Literal["embed", "zeros", "noise"] = "embed"  # h before the first loop (embed: e)
     reembed: bool = False  # each loop adds the embedding of its prediction (method `reembed`)
@@ -95,9 +96,9 @@ class LoopedGPT(nn.Module):
         """
         Logits (B, T, vocab_size) of tokens (B, T) after `loops` loops. (To train, call `loss`.)
 
-        `loops` is an int (by default config.loops), or a tensor (B,), a number for each sequence;
-        then `think` (below) runs the loop, and config.backprop_loops cuts the gradient as it does
-        in `loss`. With an int the gradient flows through all loops.
+        `loops` is an int (by default config.loops), or a tensor (B,), a number for each sequence.
+        With an int the gradient flows through all loops. With a tensor `think` (below) runs them,
+        and config.backprop_loops cuts the gradient; `loss` cuts it in both cases.
         """
         if torch.is_tensor(loops):
             return self.readout(self.think(tokens, loops))
@@ -162,10 +163,10 @@ class LoopedGPT(nn.Module):
             h + gate * sqrt(C) * sum over tokens v of p(v) E(v) / |E(v)|
 
         p is the prediction at a position, as probabilities, read without the coda. E(v) / |E(v)|
-        is the embedding of token v at length 1. If p is sure of one token, the sum has length 1;
-        if it is not, the embeddings point in different directions, and the sum is shorter. The
-        factor sqrt(C) is the length of a normalised state (with gains of 1). The gate (C,) learns
-        how much each channel takes. This is the last step of a loop, so the readout sees it, too.
+        is the embedding of token v at length 1. If p is sure of one token, the sum has length 1; if
+        it is spread over several, whose directions differ, the sum is shorter. The factor sqrt(C)
+        is the length of a normalised state (with gains of 1). The gate (C,) learns how much each
+        channel takes. This is the last step of a loop, so the readout sees it, too.
         """
         p = self.head(h).softmax(-1)  # (B, T, vocab_size)
         directions = F.normalize(self.embed.weight)  # (vocab_size, C)
@@ -175,7 +176,7 @@ class LoopedGPT(nn.Module):
     #
     # The loop stands in this class three times: plainly in `forward`; in `states`, with the two
     # things that training adds; and in `solve`, where sequences leave when they are done. `loss`
-    # takes the last of the states from `think` (with loss="every", all of them from `states`);
+    # takes the last of the states from `think` (with loss="every", one after each loop);
     # `trajectory` stacks them all, for those who want to watch.
 
     def states(self, tokens, loops=None, h=None):
@@ -183,15 +184,16 @@ class LoopedGPT(nn.Module):
         Yields the state (B, T, C) before the first loop and after each. Two things differ from
         `forward`. Each sequence may have its own number of loops, (B,): a model that is trained
         with a single number often fails at others, so a batch mixes several (Parcae 2026). And with
-        backprop_loops = k, the gradient flows only through the last k loops of each sequence.
+        backprop_loops = k, the gradient flows only through the last k loops of each sequence. The
+        embedding and the prelude still learn, since e enters each of these loops.
 
             sequence 0, 6 loops    o o o x x x    x: a loop with a gradient, here with k = 3
             sequence 1, 4 loops    o x x x . .    o: a loop whose gradient is cut off
             sequence 2, 1 loop     x . . . . .    .: a sequence that is done keeps its state
 
         To go on from where an earlier call stopped, give its last state as h (detached, if no
-        gradient shall flow into that call). It is yielded again, and the loops are again t = 0, 1,
-        .., which only matters to a model that makes use of t.
+        gradient shall flow into that call). It is yielded again, and t starts again at 0, which
+        matters only to models that are untied, or make use of t in another way.
         """
         first, e, positions = self.begin(tokens)
         h = first if h is None else h
@@ -199,7 +201,7 @@ class LoopedGPT(nn.Module):
         loops = torch.as_tensor(self.config.loops if loops is None else loops, device=h.device)
         loops_left = loops.expand(len(h))[:, None, None]  # (B, 1, 1), beside a state (B, T, C)
         for t in range(int(loops.max())):
-            # before t = 0 there is no loop to cut off, and h = e shall learn to read the question
+            # not at t = 0: there is no loop yet to cut off, and e has a gradient as the first h
             if self.config.backprop_loops and t > 0:
                 h = torch.where(loops_left == self.config.backprop_loops, h.detach(), h)
             h = torch.where(loops_left > 0, self.loop(h, e, t, positions), h)
@@ -225,14 +227,14 @@ class LoopedGPT(nn.Module):
         """
         The mean cross-entropy in nats over all positions that have a target, and the prediction
         (B, T) after the last loop. targets (B, T) has what the logits at the same position should
-        predict, or IGNORE. Nothing is shifted here: for text, pass the next tokens, as in nanoGPT.
-        Shorter sequences are padded behind with any token, where the target is IGNORE; a causal
-        model never looks there.
+        predict, or IGNORE. Nothing is shifted here; for text: loss(text[:, :-1], text[:, 1:]).
+        Shorter sequences are padded behind with any token, where the target is IGNORE. A causal
+        model never looks there; one that is not causal does, so give it sequences of equal length.
         With config.loss = "every" the states after each loop count alike; a sequence that is done
-        counts again with its last state, so that all sequences weigh the same.
+        counts again with its last state, so that its weight does not depend on its loops.
         """
         if self.config.loss == "every":
-            states = list(self.states(tokens, loops))[1:]
+            states = list(self.states(tokens, loops))[1:]  # without the one before the first loop
         else:
             states = [self.think(tokens, loops)]
         losses = []
@@ -269,19 +271,15 @@ class LoopedGPT(nn.Module):
         the latest after max_loops. `rule` is a name in exit_rules (below `settle`), where each has
         a default threshold, or a function like `settle`; with a function, give the threshold, too.
         answer_mask (B, T) says where answers are read (by default, everywhere), for rules that look
-        at answers; analyses/exits.py has some.
+        at answers; analyses/exits.py has some. `settle` looks at the whole state.
         """
-        if isinstance(rule, str) and rule not in self.exit_rules:
-            raise ValueError(f"rule={rule!r} is not one of {', '.join(self.exit_rules)}")
+        measure = rule
         if isinstance(rule, str):
+            if rule not in self.exit_rules:
+                raise ValueError(f"rule={rule!r} is not one of {', '.join(self.exit_rules)}")
             measure, default = self.exit_rules[rule]
             threshold = default if threshold is None else threshold
-        else:
-            measure = rule
-        if threshold is None or isinstance(threshold, str) or math.isnan(threshold):
-            raise ValueError(
-                f"threshold={threshold!r} is no number; only a named rule has a default"
-            )
+        check_threshold(threshold)  # at the end of the file
         if not self.config.tied:
             max_loops = min(max_loops, self.config.loops)
         h, e, positions = self.begin(tokens)
@@ -500,7 +498,8 @@ class Positions(nn.Module):
 
 
 def RMSNorm(width):
-    # by default eps depends on the type: in bfloat16 it is 0.008, and a small e would vanish in it
+    # By default eps is that of the type, in bfloat16 0.008. To the mean square of a new embedding,
+    # 0.0004, that would be much: its norm would come out too small.
     return nn.RMSNorm(width, eps=torch.finfo(torch.float32).eps)
 
 
@@ -515,13 +514,15 @@ def init_weights(module):
 
 def check(config):
     """ValueError, in one line, for settings that cannot work."""
-    least = dict(vocab_size=1, n_embd=1, n_head=1, n_core=1, loops=1, reach=1)
+    kinds = get_type_hints(type(config))
+    least = dict(vocab_size=1, n_embd=1, n_head=1, n_core=1, loops=1, reach=1)  # of others 0
     for field in fields(config):
-        choices, value = get_args(field.type), getattr(config, field.name)
-        if get_origin(field.type) is Literal and value not in choices:
-            raise ValueError(f"{field.name}={value!r} is unknown; choose from {', '.join(choices)}")
-        if field.type is int and value < least.get(field.name, 0):
-            raise ValueError(f"{field.name} must be at least {least.get(field.name, 0)}")
+        name, kind, value = field.name, kinds[field.name], getattr(config, field.name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            choices = ", ".join(get_args(kind))
+            raise ValueError(f"{name}={value!r} is unknown; choose from {choices}")
+        if kind is int and value < least.get(name, 0):
+            raise ValueError(f"{name} must be at least {least.get(name, 0)}")
     if config.n_embd % config.n_head:
         raise ValueError(f"n_embd={config.n_embd} must be divisible by n_head={config.n_head}")
     if config.position == "rope" and config.n_embd // config.n_head % 2:
@@ -544,3 +545,8 @@ def check_text(tokens, n, temperature):
     if not (tokens.shape[1] > 0 and isinstance(n, int) and n >= 0 and temperature >= 0):
         given = f"{tokens.shape[1]} tokens, n={n!r}, temperature={temperature!r}"
         raise ValueError(f"generate wants tokens, a whole n >= 0, a temperature >= 0, not {given}")
+
+
+def check_threshold(threshold):
+    if threshold is None or isinstance(threshold, str) or math.isnan(threshold):
+        raise ValueError(f"threshold={threshold!r} is no number; only a named rule has a default")
