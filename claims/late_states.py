@@ -27,8 +27,8 @@ CLAIM = Claim(
     "post-norm, seed 5 had 0.917 without late states and 0.910 with, after 96 loops and after 256",
     note="the link is to its ancestor, the progressive loss (Bansal et al. 2022), since Sotaku has "
     "no paper; 6x6 boards that need search; 12 to 96 loops before the late states, theirs 32 to "
-    "512; one layer, where theirs has four; equal cost, where theirs compares equal steps. Neither has "
-    "learned all that it can, and the plain loop loses nothing by looping on, so that there is "
+    "512; one layer, where theirs has four; equal cost, where theirs compares equal steps. Neither "
+    "has learned all that it can, and the plain loop loses nothing by looping on, so that there is "
     "little to mend. (On 9x9 boards, after equal steps, one seed gains 0.05: LOG.md)",
 )
 L, MOST = 12, 192  # loops in training, and the most in the test
