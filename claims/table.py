@@ -81,10 +81,11 @@ noise: tiny_recursive_model); that a halting bias of 0 sticks (universal_transfo
 is worth for hops (recurrence_worth); and that a trained stack is a better start than chance
 (retrofitted_recurrence, relaxed_recursive: in so few steps the control learned nothing). There a
 model had not learned, or a setting was not the paper's. The table names what is missing, and the
-sections say what it takes. Two claims fail here in their main sentence: for the same FLOPs a router
-is not better than as many loops for all (mixture_of_recursions), and a net with recall and the
-progressive loss does not stay right on each seed, nor on long strings (deep_thinking). They count
-as "depends" because another part of them holds.
+sections say what it takes. Three claims fail here in their main sentence: for the same FLOPs a
+router is not better than as many loops for all (mixture_of_recursions), for the same cost late
+states do not solve more (late_states), and a net with recall and the progressive loss does not stay
+right on each seed, nor on long strings (deep_thinking). They count as "depends" because another
+part of them holds.
 
 ## How they were judged
 
