@@ -48,8 +48,8 @@ MODELS = {
     STREAMS: LOOP | dict(model="hyperloop", streams=4),
     PLAIN: LOOP,
     WIDER: LOOP | dict(n_embd=68),
-    STACK: dict(n_core=6, loops=1),
-    SMALL: dict(n_core=3, loops=1),
+    STACK: LOOP | dict(tied=False),
+    SMALL: LOOP | dict(loops=1, n_embd=68),
 }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from claims.experiment import Claim, run_claim
-from claims.parts import as_good, more
+from claims.parts import more, untested
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
 
@@ -28,11 +28,13 @@ CLAIM = Claim(
     arxiv="2512.12880",
     changes="a router adds low-rank matrices to the shared MLP, others for each token",
     claim="low-rank experts that a router chooses for each token make a loop better than fixed "
-    "ones do, and better than a larger stack; merged into one they keep the accuracy",
+    "ones do, than a wider loop of as many weights (ours), and than a larger stack; merged into "
+    "one they keep the accuracy",
     theirs="GLUE 88.7 with 120M weights, a stack of 149M 88.5; the mean of the experts keeps most "
     "of it (from a description of the paper)",
     falls="the loss is not 0.1 nats below that of the plain loop, of a wider one, of LoRA for each "
-    "loop, or of 6 layers; merged, 0.05 fewer answers are right",
+    "loop, or of 6 layers. That they can be merged cannot fall here: merged they are the plain "
+    "loop, and it is too small for the facts",
     tried="seed 0, a rate of 0.005: experts 0.86 nats, LoRA for each loop 0.68, a wider loop 0.52, "
     "6 layers 0.31, the plain loop 1.83; merged the experts know 0.07 of the facts. Two rates for "
     "each model on the reported seeds, chosen on val",
@@ -56,7 +58,7 @@ MODELS = {
     STACK: dict(tied=False, n_embd=16),
 }
 NATS = 0.1
-LEARNED = 0.4  # facts that a model has to know; a loop with room for so few cannot know all
+LEARNED, SOME = 0.4, 0.1  # facts that the experts, and a control, have to know
 MERGED, WITHOUT = "merged", "experts left out"
 
 
@@ -95,17 +97,15 @@ def without(model):
 
 def judge(table):
     loss = {name: table.values("loss", model=name) for name in MODELS}
-    names = (*MODELS, MERGED, WITHOUT)
-    right = {name: table.values("right", model=name) for name in names}
+    right = {name: table.values("right", model=name) for name in MODELS}
     parts = []
     for name in (PLAIN, WIDER, EACH_LOOP, STACK):
         room = np.mean(loss[name]) > NATS
         missing = "" if room else "the loss of the control leaves no room below it"
-        learned = {each: (right[each], LEARNED) for each in (LORAS, name)}
+        learned = {LORAS: (right[LORAS], LEARNED), name: (right[name], SOME)}
         to = dict(by=NATS, learned=learned, questions=0, missing=missing)
         parts.append(more(f"lower than {name}", loss[name], loss[LORAS], **to))
-    to = dict(weak=right[WITHOUT], learned={LORAS: (right[LORAS], LEARNED)}, questions=2000)
-    parts.append(as_good("merged, as many right", right[MERGED], right[LORAS], 0.05, **to))
+    parts.append(untested("merged, as many right", "facts that fit into the plain loop"))
     ours = table.tell(["model"], dict(loss=3, right=2, weights=0))
     return f"nats a fact after {STEPS} steps (right; weights): {ours}", parts
 

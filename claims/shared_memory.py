@@ -5,13 +5,15 @@ arXiv 2605.07721)
 
 The model is papers/shared_memory.py. A model that reads token by token keeps keys and values of
 every loop. Is it as good if all loops share those of the first, and each keeps a window of its own?
-The window alone, without the memory, is the control: a step of these tasks needs no more. Another
-keeps as little in two plain loops. Told beside, and not judged: the first loop's memory without a
-window, MELT, and the plain loop that keeps what its last loop made, for which it was not trained.
+A control is the window alone, without the memory: where it does as well, nothing is tested. Another
+keeps a little more, in two plain loops. Told beside, and not judged: the first loop's memory
+without a window, MELT, and the plain loop that keeps what its last loop made, for which it was not
+trained.
 
     python -m claims.shared_memory          6 to 8 minutes a seed on one core
 """
 
+import numpy as np
 import torch
 
 from analyses.cache import read_token_by_token
@@ -29,8 +31,8 @@ CLAIM = Claim(
     claim="a loop whose loops share the first one's keys and values, and keep a window of their "
     "own, is as good as one that keeps those of each loop",
     theirs="five loops, a window of 64 in 4,096 tokens: better than with 4.7 times the memory",
-    falls="with a shared memory 0.05 fewer are right than with one for each loop; or no more than "
-    "with two plain loops, which keep as much, or than with the window alone",
+    falls="with a shared memory 0.05 fewer are right than with one for each loop, or no more than "
+    "with two plain loops, which keep a little more",
     tried="seed 0, width 32, 4 loops, 550 steps. Multi-hop, 12 entities, 2 hops and 3: plain 0.44 "
     "and 0.58, first 0.26 and 0.11, with a window of 1 0.78 and 0.62, gated and at once 0.38 and "
     "0.25, one loop 0.32 and 0.30. Addition of 4 digits was learned by none (plain 0.60); alibi "
@@ -93,7 +95,7 @@ def measure(lab):
                 if name in (NEAR, ALONE):
                     flags |= dict(window=WINDOW[kind])
                 model, task, _ = lab.train(f"{kind} {name} {norm}", **flags)
-                length = task.batch("val", 0, 1).tokens.shape[1]
+                length = task.batch("val", 0, 1, ASKED[kind]).tokens.shape[1]
                 weights = sum(p.numel() for p in model.parameters())
                 readers = {PLAIN: (PLAIN, LAST), GATED: (AT_ONCE, GATED)}.get(name, (name,))
                 for reader in readers:
@@ -122,13 +124,13 @@ def judge(table):
     parts = []
     for kind in TASKS:
         right = {name: table.values("right", task=kind, model=name) for name in NAMES}
-        to = dict(learned={f"{kind}, {PLAIN},": (right[PLAIN], 0.7)})
+        learned = {name: {f"{kind}, {name},": (right[name], 0.7)} for name in (PLAIN, NEAR)}
+        weak = np.maximum(right[ONE], right[ALONE])  # the window does not do it alone
         part = f"{kind}, as good as a memory for each loop"
-        parts.append(as_good(part, right[NEAR], right[PLAIN], 0.05, weak=right[ONE], **to))
-        for other in (TWO, ALONE):
-            parts.append(
-                more(f"{kind}, better than {other}", right[NEAR], right[other], 0.02, **to)
-            )
+        to = dict(weak=weak, learned=learned[PLAIN])
+        parts.append(as_good(part, right[NEAR], right[PLAIN], 0.05, **to))
+        part = f"{kind}, better than {TWO}"
+        parts.append(more(part, right[NEAR], right[TWO], 0.02, learned=learned[NEAR]))
     ours = table.tell(["task", "model"], dict(right=2, kept=0))
     return f"right (numbers kept for each token): {ours}", parts
 

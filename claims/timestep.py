@@ -30,14 +30,15 @@ CLAIM = Claim(
     "edit distance; numbers not verified",
     falls="in additions or in hops the loss is not 0.02 nats below that of the plain loop, or of "
     "the same model when all loops are told 0",
-    tried="seed 0, on val, 2,500 steps at a rate of 0.003: additions in 3 loops, told and plain "
-    "0.079 nats; 4 hops in 3 loops, told 0.036, plain 0.009, told 0 0.047, so that 6 hops are "
-    "asked now. With 6 loops and 700 to 900 steps: additions 0.09, 0.13, told 0 0.20; 4 hops 1.00, "
-    "0.17, told 0 0.66 (told at rates of 0.001 and 0.006: 2.2 and 2.9)",
+    tried="seed 0, on val, 2,500 steps at a rate of 0.003: additions in 3 loops with a window of "
+    "three tokens, told and plain 0.079 nats, of which 0.070 are what such a window cannot see; 4 "
+    "hops in 3 loops, told 0.036, plain 0.009, told 0 0.047, so that 5 hops are asked now. With 6 "
+    "loops and 700 to 900 steps: additions 0.09, 0.13, told 0 0.20; 4 hops 1.00, 0.17, told 0 "
+    "0.66 (told at rates of 0.001 and 0.006: 2.2 and 2.9)",
     note="additions and hops by heart in place of texts and dynamic programs; pre-norm, and no "
-    "injection, in all models, as in the authors' code; but a norm before the loop, and a window "
-    "of three tokens, where theirs sees the whole text. The told loop starts as the identity, the "
-    "plain one does not",
+    "injection, in all models, as in the authors' code; but a norm before the loop, and windows "
+    "of six tokens, or three in hops, where theirs sees the whole text. The told loop starts as "
+    "the identity, the plain one does not",
 )
 STEPS = 2500
 PLAIN, WIDER, UNTOLD, TOLD = "plain", "plain, wider", "all told 0", "told its number"
@@ -50,11 +51,11 @@ MODELS = {
 ALL = dict(sampler="fixed", curriculum=False, norm="pre", injection="none")
 ALL |= dict(steps=STEPS, eval_every=STEPS)
 TASKS = {
-    "additions": dict(task="addition", digits=6, loops=3, batch=32),
-    "hops": dict(task="multihop", hops=6, loops=3),
+    "additions": dict(task="addition", digits=6, reach=6, loops=3, batch=32),
+    "hops": dict(task="multihop", hops=5, loops=3),
 }
 RATES = {kind: dict.fromkeys(MODELS, 3e-3) for kind in TASKS}  # val of seed 0 is to choose
-LEARNED = {"additions": 0.3, "hops": 0.4}  # facts alone are right in 0.2 of the hops
+LEARNED = {"additions": 0.3, "hops": 0.4}  # facts alone are right in 0.24 of the hops
 
 
 def measure(lab):

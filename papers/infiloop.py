@@ -15,8 +15,8 @@ and each position can hold an answer while others go on.
 
 What is different here: the step, and the sum of the weights beside the state. (Theirs is a tiny
 recursive model with such a mean in both of its nested loops; here it is in the one loop that there
-is. beta starts at 0.55, as theirs does. How their q starts is not known to us; here it is 0, so
-that all weights are 1.)
+is. beta starts at 0.55, as in a sketch of the authors. How their q starts is not known to us; here
+it is 0, so that all weights are 1.)
 
     python train.py --task phop --model infiloop
     python -m claims.infiloop

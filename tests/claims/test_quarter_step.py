@@ -60,7 +60,7 @@ def test_a_failure_rises_at_first_and_ends_lower():
     assert torch.allclose(found[0], A) and torch.allclose(found[1], Q)
     signs = quarter_step.told_signs(gains, A, Q)
     assert signs == dict(sign_by_slope=0.4, sign_by_both=1.0, moved=5)
-    assert failures.tolist() == [True, True, False, False, False]
+    assert failures.tolist() == [True, True, False, False, True]
     assert hurts.tolist() == [True, True, False, True, True]
     assert (gains["1/4"] > 0).tolist() == [True, False, True, False, False]
     assert torch.allclose(
