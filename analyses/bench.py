@@ -21,7 +21,6 @@ import torch
 from tqdm import tqdm
 
 from analyses.cache import measure_generation
-from analyses.common import main_of
 from analyses.cost import count_flops, forward_of, kept_bytes, race
 from looped import Config, LoopedGPT
 from support.fast import checkpoint_loops, compile_loop, speed_up
@@ -296,7 +295,3 @@ def main(runs, args):
     )
     say_bench(numbers)
     write(folder, "bench", draw_bench(numbers), numbers)
-
-
-if __name__ == "__main__":
-    main_of("bench")

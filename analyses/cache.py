@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
-from analyses.common import add_examples, add_loops, load_looped, main_of
+from analyses.common import add_examples, add_loops, load_looped
 from analyses.cost import forward_of, race
 from looped import Attention, LoopedGPT, PositionTerms
 from support.figures import BLUE, GREEN, ORANGE, WIDTH, label_ends, plt, seeds_text, write
@@ -295,7 +295,3 @@ def main(runs, args):
     for policy, (name, _, _) in POLICIES.items():
         print(f"{name:>26}  " + "  ".join(f"{accuracy:.3f}" for accuracy in numbers[policy]))
     write(runs[0], "cache", draw_cache(numbers), numbers)
-
-
-if __name__ == "__main__":
-    main_of("cache")

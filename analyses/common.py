@@ -20,7 +20,7 @@ from pathlib import Path
 
 from support.figures import in_style
 from support.flags import Parser, allow
-from support.processes import fail, find_device, run_main
+from support.processes import fail, find_device
 from train import load_model
 
 SOLVED = 0.9  # the accuracy from which on a difficulty counts as solved
@@ -48,11 +48,6 @@ def find_analysis(name):
     needs_run = getattr(module, "NEEDS_RUN", True)
     text = inspect.getdoc(module)
     return Analysis(name, module.main, module.add_flags, text, module.MANY, needs_run)
-
-
-def main_of(name, argv=None):
-    """`python -m analyses.NAME RUN..`"""
-    run_main(lambda: run_analysis(find_analysis(name), argv))
 
 
 @in_style()

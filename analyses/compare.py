@@ -17,7 +17,7 @@ import json
 
 import numpy as np
 
-from analyses.common import SOLVED, main_of
+from analyses.common import SOLVED
 from support.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, plt, write
 from support.processes import fail
 
@@ -200,7 +200,3 @@ def main(runs, args):
     for name, median in numbers["median"].items():
         print(f"{name:>16}  " + "  ".join(f"{accuracy:.3f}" for accuracy in median))
     write(runs[0], "compare", draw(numbers), numbers)
-
-
-if __name__ == "__main__":
-    main_of("compare")

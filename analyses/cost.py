@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from analyses.common import load, main_of
+from analyses.common import load
 from support.figures import BLUE, ORANGE, WIDTH, label_ends, plt, seeds_text, write
 from support.flags import make_model
 from support.processes import fail, loss_function
@@ -206,7 +206,3 @@ def untied_stack(model, task, flags, loops):
     """An untied model of the same kind and size, with layers for so many loops."""
     untied = Namespace(**{**vars(flags), "tied": False, "loops": loops})
     return make_model(untied, task).to(next(model.parameters()).device)
-
-
-if __name__ == "__main__":
-    main_of("cost")

@@ -23,7 +23,6 @@ from analyses.common import (
     add_loops,
     difficulties_of,
     load_looped,
-    main_of,
 )
 from looped import LoopedGPT, settle
 from support.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, label_ends, plt, seeds_text, write
@@ -288,7 +287,3 @@ def main(runs, args):
         difficult = "{:.3f} {:>6.1f}".format(*at_chosen(found, "hard"))
         print(f"{rule:>16}  {found['chosen']:>25}   {easy:>18}   {difficult:>18}")
     write(runs[0], "exits", draw(numbers), numbers)
-
-
-if __name__ == "__main__":
-    main_of("exits")

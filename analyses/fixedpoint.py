@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from analyses.common import add_examples, add_factor, add_loops, load_looped, main_of
+from analyses.common import add_examples, add_factor, add_loops, load_looped
 from analyses.fixedpoint_more import draw_more, in_a_plane
 from looped import LoopedGPT
 from support.figures import GREY, WIDTH, plt, seeds_text, write
@@ -121,7 +121,6 @@ def measure_fixedpoint(model, task, flags, args):
         torch.manual_seed(stream(flags.seed, "starts", difficulty))
         h, layers = layered(model, batch.tokens, loops)
         states = model.proper_state(h)  # (loops + 1, B, T, C)
-        ends = layers[-1].flatten(2)  # (layers, B, T * C)
         right = [task.check(batch, model.readout(each).argmax(-1)) for each in h[1:]]
         part = dict(
             difficulty=batch.difficulty,
@@ -129,8 +128,6 @@ def measure_fixedpoint(model, task, flags, args):
             size=states.norm(dim=-1).mean(-1).T / states.shape[-1] ** 0.5,  # (N, loops + 1)
             right=torch.stack(right, dim=1),  # (N, loops)
             distance=relative(layers, layers[-1]).permute(2, 0, 1),  # (N, loops, layers)
-            # of the fixed points of two layers, the least alike
-            between=F.cosine_similarity(ends[:, None], ends[None], dim=-1).amin((0, 1)),
         )
         usual_end = states[-1].flatten(1)
         starts = {"noise": torch.randn_like(states[0]), "another's end": states[-1].roll(1, 0)}
@@ -166,7 +163,6 @@ def summarise(pooled, numbers):
         )
         numbers["by_difficulty"].append(row)
     numbers["distance"] = pooled["distance"].median(0).values.T.tolist()  # [layer][loop]
-    numbers["least_cosine_between_layers"] = pooled["between"].median().item()
     numbers.update(auroc=[], auroc_within=[])
     for t in range(loops):
         numbers["auroc"].append(auroc(-movement[:, t], right[:, t]))
@@ -286,7 +282,3 @@ def main(runs, args):
     say_fixedpoint(numbers)
     write(runs[0], "fixedpoint", draw_fixedpoint(numbers), numbers)
     write(runs[0], "fixedpoint_more", draw_more(numbers))
-
-
-if __name__ == "__main__":
-    main_of("fixedpoint")

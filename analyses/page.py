@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from analyses import exits
-from analyses.common import add_loops, difficulties_of, kind_of, load, main_of
+from analyses.common import add_loops, difficulties_of, kind_of, load
 from looped import Attention, Block, Injection, LoopedGPT, Positions
 from more_tasks.chains import Chains, EdgeEmbedding
 from more_tasks.composition import Composition
@@ -366,7 +366,3 @@ def main(runs, args):
     path = args.out or runs[0] / "page.html"
     path.write_text(fill(about), encoding="utf-8")
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-
-
-if __name__ == "__main__":
-    main_of("page")

@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from analyses import lens
-from analyses.common import check_seeds, kind_of, load, main_of, refuse_without
+from analyses.common import check_seeds, kind_of, load, refuse_without
 from more_tasks.composition import Composition
 from support.figures import BLUE, GREY, ORANGE, WIDTH, plt, seeds_text, write
 from support.files import load_tensors
@@ -253,7 +253,3 @@ def main(runs, args):
     else:
         wanted = "a looped run with --snapshots that reached a phase"
         print(f"no lens.png: that takes {wanted}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main_of("phases")

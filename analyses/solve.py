@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from analyses.common import add_loops, at_least, load, main_of
+from analyses.common import add_loops, at_least, load
 from analyses.fixedpoint import with_state
 from analyses.solve_more import animate, stillest
 from looped import LoopedGPT, settle
@@ -353,7 +353,3 @@ def say_boards(task, puzzles, boards, path):
         print(f"\n{task.show(puzzle, board)}" + (f"\n{text}" if text else ""))
     if len(lines) > 3:
         print(f"\n(3 of {len(lines)} boards; --out FILE writes all)")
-
-
-if __name__ == "__main__":
-    main_of("solve")

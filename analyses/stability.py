@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import train
-from analyses.common import add_steps, main_of
+from analyses.common import add_steps
 from analyses.fixedpoint import layered, relative
 from looped import Config, LoopedGPT
 from papers.parcae import Parcae, ParcaeConfig
@@ -215,7 +215,3 @@ def main(runs, args):
             tqdm.write(f"{rate:>16} {injection:>9} {losses:>24} {sizes}")
     numbers = dict(seeds=list(SEEDS), steps=args.steps, random=random, trained=trained)
     write(folder, "stability", draw_stability(numbers), numbers)
-
-
-if __name__ == "__main__":
-    main_of("stability")

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from analyses.common import add_examples, add_loops, load_looped, main_of
+from analyses.common import add_examples, add_loops, load_looped
 from looped import Attention
 from support.figures import BLUE, ORANGE, WIDTH, plt, seeds_text, write
 from tasks import IGNORE
@@ -227,7 +227,3 @@ def main(runs, args):
         print(f"    seed {each['seed']}: {', '.join(said)}")
     write(runs[0], "stages", draw_stages(numbers), numbers)
     write(runs[0], "stages_more", draw_more(numbers))
-
-
-if __name__ == "__main__":
-    main_of("stages")

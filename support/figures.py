@@ -6,7 +6,6 @@ text of 9 points can be read. To import this file changes nothing for the notebo
 
 import json
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
@@ -136,15 +135,3 @@ def spread(heights, gap):
         for part, middle in groups
         for i in range(len(part))
     ]
-
-
-class Picture:
-    """
-    Shows a picture file where a notebook cell ends with it; FileNotFoundError if there is none.
-    """
-
-    def __init__(self, path):
-        self.png = Path(path).read_bytes()
-
-    def _repr_png_(self):  # what Jupyter asks for
-        return self.png

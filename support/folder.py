@@ -51,8 +51,6 @@ def read_config(folder):
     path = folder / "config.json"
     try:
         config = {"model": "looped", **json.loads(path.read_text())}
-        if config["model"] == "edges":  # an older name; chains now brings its own embedding
-            config["model"] = "looped"
         if not all(
             isinstance(config[name], kind)
             for name, kind in (("task", str), ("model", str), ("seed", int))

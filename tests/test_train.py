@@ -653,20 +653,7 @@ def test_a_run_whose_file_is_gone_is_refused(capsys):
         assert "--task gone.py is unknown" in refused(call, capsys)
 
 
-# ---- runs of earlier versions
-
-
-def test_a_run_of_chains_from_before_tasks_brought_embeddings_is_loaded():
-    main(["--task", "chains", *TINY, "--n_head", "1", "--gate", "0", "--out", "run"])
-    new, _, _ = load_model("run")
-    config = read_config("run")
-    assert config["model"] == "looped"
-    Path("run/config.json").write_text(json.dumps({**config, "model": "edges", "block_size": 27}))
-    model, task, flags = load_model("run")
-    assert flags.model == "looped" and type(model.embed).__name__ == "EdgeEmbedding"
-    batch = task.batch("test", 0, 4)
-    assert torch.equal(model(batch.tokens, 5), new(batch.tokens, 5))
-    main(["--resume", "--out", "run"])
+# ---- runs of other models
 
 
 def test_the_weights_of_another_model_are_refused(capsys):
