@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from claims.experiment import Claim, run_claim
-from claims.parts import more, untested
+from claims.parts import lower, untested
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
 
@@ -100,11 +100,8 @@ def judge(table):
     right = {name: table.values("right", model=name) for name in MODELS}
     parts = []
     for name in (PLAIN, WIDER, EACH_LOOP, STACK):
-        room = np.mean(loss[name]) > NATS
-        missing = "" if room else "the loss of the control leaves no room below it"
         learned = {LORAS: (right[LORAS], LEARNED), name: (right[name], SOME)}
-        to = dict(by=NATS, learned=learned, questions=0, missing=missing)
-        parts.append(more(f"lower than {name}", loss[name], loss[LORAS], **to))
+        parts.append(lower(f"lower than {name}", loss[LORAS], loss[name], NATS, learned=learned))
     parts.append(untested("merged, as many right", "facts that fit into the plain loop"))
     ours = table.tell(["model"], dict(loss=3, right=2, weights=0))
     return f"nats a fact after {STEPS} steps (right; weights): {ours}", parts

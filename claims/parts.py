@@ -2,6 +2,7 @@
 The rules of every verdict. A claim has parts, and each part compares numbers, one of each seed:
 
     more(name, this, that, by)          this is higher than that, by so much
+    lower(name, this, that, by)         this loss is lower than that one, by so much
     as_good(name, this, that, within)   this is at most so much lower than that
     reaches(name, this, bar)            this is as high as a bar
     stays_below(name, this, bar)        this is lower than a bar
@@ -10,7 +11,7 @@ The margin of a part is the distance from what it asks for. It is answered with 
 
     (a) the models that it needs have learned: `learned` has {name: (numbers, their bar)};
     (b) its bar can be reached, and can be missed: above a control that is perfect there is no room,
-        and a bar that the `weak` model passes, too, says nothing;
+        nor below a loss of nearly 0, and a bar that the `weak` model passes, too, says nothing;
     (c) the margin is larger than its standard error, of the seeds and of the questions.
 
 Otherwise it says "no difference seen", or "not tested" and what is missing.
@@ -41,6 +42,14 @@ def more(name, this, that, by=0.0, **rules):
     part = judged(name, np.subtract(this, that) - by, (this, that), SAME, **rules)
     if rules.get("questions", QUESTIONS) and np.mean(that) + by + part.error >= 1:
         return not_tested(part, "the control leaves no room above it")
+    return part
+
+
+def lower(name, this, that, by=0.0, **rules):
+    margins = np.subtract(that, this) - by
+    part = judged(name, margins, (this, that), SAME, questions=0, **rules)
+    if np.mean(that) - by - part.error <= 0:
+        return not_tested(part, "the loss of the control leaves no room below it")
     return part
 
 

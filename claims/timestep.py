@@ -15,7 +15,7 @@ loops, so that nothing is told. A wider plain loop, with as many weights, is tol
 import numpy as np
 
 from claims.experiment import Claim, run_claim
-from claims.parts import more
+from claims.parts import lower
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
 
@@ -74,11 +74,9 @@ def judge(table):
         loss = {name: table.values("loss", task=kind, model=name) for name in MODELS}
         right = {name: table.values("right", task=kind, model=name) for name in MODELS}
         for name in (PLAIN, UNTOLD):
-            room = np.mean(loss[name]) > 0.02
-            missing = "" if room else "the loss of the control leaves no room below it"
             learned = {f"{kind}, {each},": (right[each], LEARNED[kind]) for each in (TOLD, name)}
-            to = dict(by=0.02, learned=learned, questions=0, missing=missing)
-            parts.append(more(f"{kind}, lower than {name}", loss[name], loss[TOLD], **to))
+            part = f"{kind}, lower than {name}"
+            parts.append(lower(part, loss[TOLD], loss[name], 0.02, learned=learned))
         ours.append(f"{kind}, {table.tell(['model'], dict(loss=3, right=2), task=kind)}")
     return f"nats a token asked (all right): {'; '.join(ours)}", parts
 

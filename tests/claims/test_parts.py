@@ -8,6 +8,7 @@ from claims.parts import (
     Part,
     as_good,
     kind_of,
+    lower,
     more,
     reaches,
     stays_below,
@@ -50,6 +51,24 @@ def test_above_a_perfect_control_there_is_no_room():
         assert part.answer == "not tested: the control leaves no room above it"
     assert more("a", [1.0] * 3, [0.9] * 3, **LEARNED).answer == "yes"
     assert more("a", [30] * 3, [20] * 3, questions=0, **LEARNED).answer == "yes"
+
+
+@pytest.mark.parametrize(
+    "this, control, answer",
+    [
+        ([0.3, 0.4, 0.5], [1.0, 1.0, 1.0], "yes"),
+        ([1.3, 1.4, 1.5], [1.0, 1.0, 1.0], "no"),
+        ([0.7, 1.2, 0.8], [1.0, 1.0, 1.0], "no difference seen"),
+    ],
+)
+def test_a_lower_loss(this, control, answer):
+    assert lower("a", this, control, 0.1, **LEARNED).answer == answer
+    assert lower("a", this, control, 0.1, **FAILED).answer.startswith("not tested")
+
+
+def test_below_a_loss_of_nearly_nothing_there_is_no_room():
+    part = lower("a", [0.0] * 3, [0.08, 0.09, 0.08], 0.1, **LEARNED)
+    assert part.answer == "not tested: the loss of the control leaves no room below it"
 
 
 def test_three_seeds_at_least_and_what_the_claim_itself_misses():
