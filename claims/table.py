@@ -15,63 +15,77 @@ CLAIMS = """# What the papers claim, measured in miniature
 
 ## What they teach together
 
-**What is solid here.** The same weights, used again, do nearly what more weights do, where a
-question takes steps. One layer looped 12 times fits least squares up to 0.0020 of the variance, 12
-layers up to 0.0005 (the bar, a difference under 0.01, was set afterwards), and the loop keeps its
-error when it loops five times as long (in_context_regression). One layer looped 4 times walks 4
-edges nearly like 4 layers, 0.98 and 1.00; used once it does not, 0.00, nor with pauses, 0.24
-(latent_thoughts). Where a path must be searched for, thoughts find it more often than written steps
-do at the same cost, 0.87 to 0.62; half would be a guess, and written steps get hardly beyond one
-edge in this training (coconut). Two layers used 4 times each beat the two used once on hops, 0.90
-to 0.56 by heart and 1.00 to 0.37 in the text (mobile). Layers of a trained stack that are run once
-more mostly hurt on the trained hops; in half steps they hurt less, and the best give 0.23 more at
-one hop more than in training (layer_duplication). Weights written by hand run 200 random programs
-exactly (programmable_computer). At the same cost a recurrence in time tracks 96 moves, where loops
-over the text fail at 24, 0.13; as many loops in a row do it, too, at 13 times the cost (staircase).
-A program that calls a model on parts of a question answers 48 hops at an eighth of the cost of
-loops, as a demonstration: where calls are right, so are many of them (recursive_calls). Six
-applications of a layer in a denoising step solve 0.67 of the boards if they are loops, 0.56 if they
-are six layers, and 0.54 in six steps of one; from three steps on the stack is a little better
-(looped_diffusion). Nine tokens, each of which follows from the one before, are written in 2.5
-passes a token instead of 8 loops if unfinished tokens loop together, several in a pass; on one seed
-a layer that is used once writes them as well (parallel_sampler). A trained stack of six layers
-learns two more hops better as a loop than as it is, at the same cost, 0.97 and 0.81
-(retrofitted_recurrence). With more compute, more loops are best, from 4.4 to 8.1 (parcae). Eight
-noisy runs of a trained loop, of which its head takes one, solve 0.97 of the boards; one run without
-noise solves 0.78, and 0.84 with as many loops as val likes, up to those of all eight (ptrm). Loops
-add little memory: of two layers, looped, a parameter holds 2.32 bits, and 2.36 without; of one
-layer 2.45 and 2.01, but used once it may not have learned all that it can (capo). Gates and halting
-spend more loops on harder questions, 6.0 on 6 hops and 1.0 on one, 4.6 on 4 hops and 2.0 on one
-(ouro, universal_transformer). So does an exit by KL, 15 on 12 hops and 3 on one, and it does so in
-the control as well (huginn).
+**In short.** Where a question takes steps, the same layers used again do nearly what more layers
+do, and can go on where their training ended. They add little memory. Whether a loop goes on, rests
+or forgets beyond its training is a matter of the recipe: of the norm, the loss, and the loop counts
+of training. Harder questions can be given more loops. A few starts or noisy runs, of which one is
+taken, solve more than one run of as many loops.
 
-**What depends.** A loss after each segment of a long thought takes the tiny recursive model from
-0.59 to 0.89, each with its better norm; with pre-norm alone it hurts, and with post-norm alone the
-plain loop learns on one seed of three (tiny_recursive_model). Exits that nobody trained give as
-much as a walk of one hop a loop, 0.66 and 0.64, and training adds to them, 0.76 with a teacher and
-0.83 with the mean of all losses (elastic). A model that also learns short routes, in trainings of
-one and a half times the length, is hardly better on them, 0.67 to 0.63, and just as good if it is
-not told its budget, 0.66 (loopformer). A router gives hard tokens more loops, 4.7 to 4.1, and
-chooses better than chance, 0.86 to 0.74; but for the same FLOPs 4 loops for all are better, 0.91,
-and 7 in fewer steps of training better still, 0.99 (mixture_of_recursions). Loops beyond those of
-training gain nothing if those were enough, and a fifth of all, 0.21, if they were two of four; then
-the loss grows, to 9.3 times its lowest (parcae). A loop of which a fifth of the batches begins at
-late states solves fewer boards after 192 loops than the plain loop for the same cost, 0.77 and
-0.85, each with its better norm; here the plain loop loses nothing by looping on (late_states). For
-facts a loop is worth little more than its block once, phi = 0.10 (recurrence_worth). With pre-norm
-and recall alone a net forgets what it knew, 0.04; with the progressive loss, too, it keeps it for
-120 loops on four seeds of five, and answers no longer strings, 0.03. With post-norm both together
-keep it and answer strings four times as long, 1.00; recall alone does so as well, after 101 loops
-instead of 36 (deep_thinking). Pre-norm with scaled residuals solves perhaps more boards than
-pre-norm alone, 0.90 to 0.83 (a margin of 1.3 standard errors), and no more than post-norm, 0.88; it
-halts by its rest, after 7.2 loops on easy boards and 22.1 on hard ones, at no loss, as post-norm
-does, too (fprm). A gate saves loops if it is trained with the model, 3.5 of 6.0, and none if it is
-trained alone afterwards, 6.4 (ouro). In 300 steps a low rank for each loop helps if it is 16, and
-hurts if it is 4 and the loop starts as a mean of the layers (relaxed_recursive). A model that
-learns from its own answers gets four digits further; then the avalanche comes, in spite of a filter
-that is simpler than the paper's (self_improvement). Starts from noise solve more boards than one
-start, but the loop need not be trained with noise: eight starts of the plain loop solve 0.99, and
-those of one that was 0.97 (equilibrium).
+**What is solid here:**
+
+- **Depth.** One layer looped 12 times fits least squares up to 0.0020 of the variance, 12 layers up
+  to 0.0005 (the bar, a difference under 0.01, was set afterwards), and the loop keeps its error
+  when it loops five times as long (in_context_regression). One layer looped 4 times walks 4 edges
+  nearly like 4 layers, 0.98 and 1.00; used once it does not, 0.00, nor with pauses, 0.24
+  (latent_thoughts). Two layers used 4 times each beat the two used once on hops, 0.90 to 0.56 by
+  heart and 1.00 to 0.37 in the text (mobile). Six applications of a layer in a denoising step solve
+  0.67 of the boards if they are loops, 0.56 if they are six layers, and 0.54 in six steps of one;
+  from three steps on the stack is a little better (looped_diffusion). With more compute, more loops
+  are best, from 4.4 to 8.1 (parcae).
+- **Memory.** Loops add little: of two layers, looped, a parameter holds 2.32 bits, and 2.36
+  without; of one layer 2.45 and 2.01, but used once it may not have learned all that it can (capo).
+- **Harder questions, more loops.** Gates and halting spend 6.0 loops on 6 hops and 1.0 on one, 4.6
+  on 4 hops and 2.0 on one (ouro, universal_transformer). So does an exit by KL, 15 on 12 hops and 3
+  on one, and it does so in the control as well (huginn).
+- **Search.** Eight noisy runs of a trained loop, of which its head takes one, solve 0.97 of the
+  boards; one run without noise solves 0.78, and 0.84 with as many loops as val likes, up to those
+  of all eight (ptrm). Where a path must be searched for, thoughts find it more often than written
+  steps do at the same cost, 0.87 to 0.62; half would be a guess, and written steps get hardly
+  beyond one edge in this training (coconut).
+- **Trained stacks.** Layers that are run once more mostly hurt on the trained hops; in half steps
+  they hurt less, and the best give 0.23 more at one hop more than in training (layer_duplication).
+  A trained stack of six layers learns two more hops better as a loop than as it is, at the same
+  cost, 0.97 and 0.81 (retrofitted_recurrence).
+- **Loops around the model, and in time.** A program that calls a model on parts of a question
+  answers 48 hops at an eighth of the cost of loops, as a demonstration: where calls are right, so
+  are many of them (recursive_calls). Nine tokens, each of which follows from the one before, are
+  written in 2.5 passes a token instead of 8 loops if unfinished tokens loop together, several in a
+  pass; on one seed a layer that is used once writes them as well (parallel_sampler). At the same
+  cost a recurrence in time tracks 96 moves, where loops over the text fail at 24, 0.13; as many
+  loops in a row do it, too, at 13 times the cost (staircase). Weights written by hand run 200
+  random programs exactly (programmable_computer).
+
+**What depends:**
+
+- **Norm and loss beyond the training.** With pre-norm and recall alone a net forgets what it knew,
+  0.04; with the progressive loss, too, it keeps it for 120 loops on four seeds of five, and answers
+  no longer strings, 0.03. With post-norm both together keep it and answer strings four times as
+  long, 1.00; recall alone does so as well, after 101 loops instead of 36 (deep_thinking). Loops
+  beyond those of training gain nothing if those were enough, and a fifth of all, 0.21, if they were
+  two of four; then the loss grows, to 9.3 times its lowest (parcae). A loop of which a fifth of the
+  batches begins at late states solves fewer boards after 192 loops than the plain loop for the same
+  cost, 0.77 and 0.85, each with its better norm; here the plain loop loses nothing by looping on
+  (late_states). Pre-norm with scaled residuals solves perhaps more boards than pre-norm alone, 0.90
+  to 0.83 (a margin of 1.3 standard errors), and no more than post-norm, 0.88; it halts by its rest,
+  after 7.2 loops on easy boards and 22.1 on hard ones, at no loss, as post-norm does, too (fprm).
+  Starts from noise solve more boards than one start, but the loop need not be trained with noise:
+  eight starts of the plain loop solve 0.99, and those of one that was 0.97 (equilibrium).
+- **Losses on the way.** A loss after each segment of a long thought takes the tiny recursive model
+  from 0.59 to 0.89, each with its better norm; with pre-norm alone it hurts, and with post-norm
+  alone the plain loop learns on one seed of three (tiny_recursive_model). Exits that nobody trained
+  give as much as a walk of one hop a loop, 0.66 and 0.64, and training adds to them, 0.76 with a
+  teacher and 0.83 with the mean of all losses (elastic). A model that also learns short routes, in
+  trainings of one and a half times the length, is hardly better on them, 0.67 to 0.63, and just as
+  good if it is not told its budget, 0.66 (loopformer).
+- **Routers and gates.** A router gives hard tokens more loops, 4.7 to 4.1, and chooses better than
+  chance, 0.86 to 0.74; but for the same FLOPs 4 loops for all are better, 0.91, and 7 in fewer
+  steps of training better still, 0.99 (mixture_of_recursions). A gate saves loops if it is trained
+  with the model, 3.5 of 6.0, and none if it is trained alone afterwards, 6.4 (ouro).
+- **Weights beside the loop.** For facts a loop is worth little more than its block once, phi = 0.10
+  (recurrence_worth). In 300 steps a low rank for each loop helps if it is 16, and hurts if it is 4
+  and the loop starts as a mean of the layers (relaxed_recursive).
+- **Lessons from itself.** A model that learns from its own answers gets four digits further; then
+  the avalanche comes, in spite of a filter that is simpler than the paper's (self_improvement).
 
 **What did not show**, because nothing could have shown it here: that loops do what depth does in
 formulas and sums (mano, latent_thoughts), or in three hops, where three seeds differ too much
@@ -82,9 +96,11 @@ noise: tiny_recursive_model); that a halting bias of 0 sticks (universal_transfo
 is worth for hops (recurrence_worth); and that a trained stack is a better start than chance
 (retrofitted_recurrence, relaxed_recursive: in so few steps the control learned nothing). There a
 model had not learned, or a setting was not the paper's. The table names what is missing, and the
-sections say what it takes. Two claims fail here in their main sentence: for the same FLOPs a router
-is not better than as many loops for all (mixture_of_recursions), and for the same cost late states
-do not solve more (late_states). They count as "depends" because another part of them holds.
+sections say what it takes.
+
+**Two claims fail here in their main sentence:** for the same FLOPs a router is not better than as
+many loops for all (mixture_of_recursions), and for the same cost late states do not solve more
+(late_states). They count as "depends" because another part of them holds.
 
 ## How they were judged
 
