@@ -33,7 +33,8 @@ CLAIM = Claim(
     "through all loops, or no better than that of one step, or solves no more than the plain loop, "
     "or its proposal has no more cells right than with a gradient through all loops",
     tried="12 loops (seeds 40 to 42): at rest 0.76, through all loops 0.95, by one term 0.36, but "
-    "nothing was at rest, for the last loop moved the state by 0.20. Short runs, seed 0: without "
+    "nothing was at rest, for the last loop moved the state by 0.20. 24 loops, 1,500 steps (seed "
+    "0): it moves it by 0.05; 48 loops, 1,000 steps, by 0.002. Short runs, seed 0: without "
     "gates and with post-norm the sum is 400 times as long as its first term after 120 steps; with "
     "gates 1 to 5 times in 150 steps, and the model learns",
     note="6x6 boards; loops are repeated, without Anderson's acceleration, and without a penalty "
@@ -41,11 +42,11 @@ CLAIM = Claim(
     "each branch, without their cap of 0.75; the twin has post-norm. That the loop can be left out "
     "at test is said of language alone. One step is cheaper: equal steps, not equal cost",
 )
-L, LONG = 24, 96  # loops in training; and four times as many, to see what is kept for a gradient
+L, LONG = 48, 192  # loops in training; and four times as many, to see what is kept for a gradient
 HARD = (3, 31)  # rounds
 ALL = dict(task="sudoku", box="2x3", puzzles=4000, position="grid", sampler="fixed", loops=L)
-ALL |= dict(curriculum=False, n_prelude=1, n_embd=48, batch=32, lr=3e-3, steps=1500)
-ALL |= dict(eval_every=1500, eval_size=100)
+ALL |= dict(curriculum=False, n_prelude=1, n_embd=48, batch=32, steps=1000)
+ALL |= dict(eval_every=1000, eval_size=100)
 PLAIN, REST, ONE, TWIN = "through all loops", "at rest", "one step", "plain loop"
 FIRST = "first term"
 MODELS = {
@@ -55,6 +56,7 @@ MODELS = {
     FIRST: dict(terms=1),
     TWIN: dict(model="looped", loss="final"),
 }
+RATES = dict.fromkeys(MODELS, 3e-3)  # chosen on val of seed 0
 
 
 def kept(model, tokens, targets, loops):
@@ -73,7 +75,7 @@ def kept(model, tokens, targets, loops):
 
 def measure(lab):
     for name, of_model in MODELS.items():
-        model, task, _ = lab.train(name, **dict(model="attractor") | ALL | of_model)
+        model, task, _ = lab.train(name, **dict(model="attractor") | ALL | of_model, lr=RATES[name])
         curve = lab.by_loop(model, task, HARD, LONG)
         batch = task.batch("test", 0, lab.examples, HARD)
         states = model.trajectory(batch.tokens[:8], L)
