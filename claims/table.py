@@ -90,13 +90,13 @@ taken, solve more than one run of as many loops.
 **What did not show**, because nothing could have shown it here: that loops do what depth does in
 formulas and sums (mano, latent_thoughts), or in three hops, where three seeds differ too much
 (latent_thoughts); that thoughts do more than pauses (coconut); that experts earn their FLOPs in a
-loop (mixture_of_experts); that two states, averaged weights or shared layers help the tiny
-recursive model (of 18 different layers, 0.54, and one 18 times, 0.59, none is better beyond the
-noise: tiny_recursive_model); that a halting bias of 0 sticks (universal_transformer); what a loop
-is worth for hops (recurrence_worth); and that a trained stack is a better start than chance
-(retrofitted_recurrence, relaxed_recursive: in so few steps the control learned nothing). There a
-model had not learned, or a setting was not the paper's. The table names what is missing, and the
-sections say what it takes.
+loop (mixture_of_experts); that several states do more than one (hyperloop); that two states,
+averaged weights or shared layers help the tiny recursive model (of 18 different layers, 0.54, and
+one 18 times, 0.59, none is better beyond the noise: tiny_recursive_model); that a halting bias of 0
+sticks (universal_transformer); what a loop is worth for hops (recurrence_worth); and that a trained
+stack is a better start than chance (retrofitted_recurrence, relaxed_recursive: in so few steps the
+control learned nothing). There a model had not learned, or a setting was not the paper's. The table
+names what is missing, and the sections say what it takes.
 
 **Two claims fail here in their main sentence:** for the same FLOPs a router is not better than as
 many loops for all (mixture_of_recursions), and for the same cost late states do not solve more
