@@ -118,7 +118,7 @@ def test_each_part_is_answered_by_the_rules(path):
 
 
 ACCURACIES = {"right", "at_last", "right_at_exit", "as_trained", "earlier", "last", "later"}
-ACCURACIES |= {"right_from_noise", "right_of_kept", "proposal", "head", "vote", "oracle"}
+ACCURACIES |= {"right_from_noise", "right_of_kept", "proposal", "head", "vote", "oracle", "once"}
 OTHERWISE = {  # is measured
     "capo",
     "in_context_regression",
@@ -156,7 +156,7 @@ def test_where_nothing_has_learned_nothing_is_judged(path):
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_where_all_is_right_nothing_is_better(path):
-    if path.stem in OTHERWISE | {"ouro", "recursive_calls"}:  # then costs decide, as they should
+    if path.stem in OTHERWISE | {"ouro"}:  # then costs decide, as they should
         return
     before, after = judged_if(path, 1.0)
     others = [part["margin"] for part in before]  # are not of accuracies: they stay

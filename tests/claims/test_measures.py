@@ -372,13 +372,13 @@ def test_calls_hand_the_answer_on():
     task = MultiHop()
 
     def knows(tokens, loops):
-        """Logits of a model that is always right, and has seen at most PART hops."""
-        assert tokens.shape[1] <= recursive_calls.PART + 1 and loops == 9
+        """Logits of a model that is always right, and is asked for at most six hops."""
+        assert tokens.shape[1] <= 7 and loops == 9
         return F.one_hot(task.walk(tokens), task.vocab_size).float()
 
     for hops in (5, 8, 16, 21):
         batch = task.batch("test", 0, 50, hops)
-        answers = recursive_calls.answer_by_calls(knows, task, batch.tokens, 9)
+        answers = recursive_calls.answer_by_calls(knows, batch.tokens, 6, 9)
         assert torch.equal(answers, batch.targets[:, -1])
 
 
@@ -392,7 +392,7 @@ def test_an_error_in_one_call_stays():
         return F.one_hot(says, task.vocab_size).float()
 
     batch = task.batch("test", 0, 200, 24)
-    right = recursive_calls.answer_by_calls(errs, task, batch.tokens, 9) == batch.targets[:, -1]
+    right = recursive_calls.answer_by_calls(errs, batch.tokens, 6, 9) == batch.targets[:, -1]
     assert right.float().mean() < 0.15  # by chance alone
 
 
