@@ -70,14 +70,15 @@ taken, solve more than one run of as many loops.
   after 7.2 loops on easy boards and 22.1 on hard ones, at no loss, as post-norm does, too (fprm). A
   loop that hands on a weighted mean of its results solves fewer boards than the plain loop, 0.83
   and 0.93, though more than one with steps of a fixed size, 0.79; on p-hop one of three seeds did
-  not learn it, and the two others forget as the plain loop does (infiloop). Starts from noise solve
-  more boards than one start, but the loop need not be trained with noise: eight starts of the plain
-  loop solve 0.99, and those of one that was 0.97 (equilibrium).
+  not learn it, and the two others forget no less than the plain loop (infiloop). Starts from noise
+  solve more boards than one start, but the loop need not be trained with noise: eight starts of the
+  plain loop solve 0.99, and those of one that was 0.97 (equilibrium).
 - **The gradient at rest.** A loop that comes to rest needs no gradient through its loops: that of
   the equation at rest solves 0.89 of the boards, as the one through all 48 loops does, 0.89, and
   keeps a sixteenth of the numbers, however many loops there are. The whole sum is worth it: two
-  terms of it give 0.72, one 0.46. The plain loop has 0.83, and 0.60 on one seed. The first proposal
-  does not move nearer to the answer, 0.33 and 0.36 of the cells (attractor).
+  terms of it give 0.72, one 0.46. The plain loop has 0.83, and 0.60 on one seed. Its first proposal
+  is no nearer to the answer than that of a model trained through all loops, 0.33 and 0.36 of the
+  cells (attractor).
 - **Losses on the way.** A loss after each segment of a long thought takes the tiny recursive model
   from 0.59 to 0.89, each with its better norm; with pre-norm alone it hurts, and with post-norm
   alone the plain loop learns on one seed of three (tiny_recursive_model). Exits that nobody trained
