@@ -591,6 +591,7 @@ const STOPS = page.tour ? Object.keys(page.tour) : ["explore"];
 
 function go(stop) {
   const { question, level, loops, rule, token } = page.tour?.[stop] ?? {};
+  const focused = document.activeElement;
   now.stop = stop;
   now.chosen = 0;
   for (const place of document.querySelectorAll("[data-stops]")) {
@@ -611,9 +612,9 @@ function go(stop) {
     now.token = token ?? null;
     $("level").value = page.examples.findIndex(([name]) => name === level);
   }
-  // a button that is switched off loses the focus
+  // a button that is switched off loses the focus, at once or later
   const heading = headingOf(stop);
-  if (document.activeElement?.disabled) heading?.focus({ preventScroll: true });
+  if (focused?.disabled) heading?.focus({ preventScroll: true });
   dispatchEvent(new Event("resize")); // all that is visible now is drawn
 }
 
