@@ -58,11 +58,12 @@ def measure(lab):
     for name, flags in MODELS.items():
         model, task, _ = lab.train(name, **ALL | flags)
         for bits in (SHORT, LONG):
-            val, test = (lab.by_loop(model, task, bits, MOST, split) for split in ("val", "test"))
+            test = lab.by_loop(model, task, bits, MOST)
             row = dict(model=name, bits=bits, right=test[-1], by_loop=test)
             if bits == SHORT:
                 yield row | dict(as_trained=test[LOOPS - 1])
             else:
+                val = lab.by_loop(model, task, bits, MOST, "val")
                 yield row | dict(best=test[val.index(max(val))])
 
 

@@ -110,11 +110,10 @@ def judge(table):
     for name, named in OPPONENTS.items():
         both = compared(SIMPLEX, name)
         parts.append(more(f"more than {named}", right, values("right", name), **both))
-    resting = {name: values("at_rest", name) for name in MODELS}
     for name in (FPRM, PLAIN):
         part = f"more boards rest than with {OPPONENTS[name]}"
         both = compared(SIMPLEX, name)
-        parts.append(more(part, resting[SIMPLEX], resting[name], **both))
+        parts.append(more(part, values("at_rest"), values("at_rest", name), **both))
     too_early = [curve[L // 2 - 1] for curve in values("by_loop")]
     halted = compared(SIMPLEX) | dict(weak=too_early, questions=0)  # the same questions twice
     parts += [

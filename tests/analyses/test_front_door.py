@@ -69,16 +69,8 @@ def test_stability_and_bench_need_no_run(name):
 def test_where_stderr_is_no_terminal_no_progress_bar_stands_in_it(runs, command, words):
     picture = runs / f"digits/{command}.png"
     picture.unlink(missing_ok=True)
-    argv = [
-        sys.executable,
-        "analyze.py",
-        command,
-        runs / "digits",
-        "--loops",
-        "2",
-        "--device",
-        "cpu",
-    ]
+    flags = "--loops 2 --device cpu".split()
+    argv = [sys.executable, "analyze.py", command, runs / "digits", *flags]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and words in done.stdout and picture.exists()
     assert "it/s" not in done.stderr and "%|" not in done.stderr
