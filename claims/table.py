@@ -88,8 +88,9 @@ taken, solve more than one run of as many loops.
   good if it is not told its budget, 0.66 (loopformer).
 - **Routers and gates.** A router gives hard tokens more loops, 4.7 to 4.1, and chooses better than
   chance, 0.86 to 0.74; but for the same FLOPs 4 loops for all are better, 0.91, and 7 in fewer
-  steps of training better still, 0.99 (mixture_of_recursions). A gate saves loops if it is trained
-  with the model, 3.5 of 6.0, and none if it is trained alone afterwards, 6.4 (ouro).
+  steps of training better still, 0.99 (mixture_of_recursions). A gate that is trained with the
+  model saves loops, 3.5 instead of 6.0, as few as the answers need; a second stage for the gate
+  alone takes 5.6 (ouro).
 - **Weights beside the loop.** For facts a loop is worth little more than its block once, phi = 0.10
   (recurrence_worth). In 300 steps a low rank for each loop helps if it is 16, and hurts if it is 4
   and the loop starts as a mean of the layers (relaxed_recursive).

@@ -313,6 +313,23 @@ def test_the_second_stage_moves_the_gate_alone_and_learns_when_to_go_on():
     assert surprise(second) < surprise(model) - 0.01
 
 
+def test_an_answer_needs_the_loops_till_it_is_right_and_stays_so():
+    task = MultiHop(hops=2, entities=3, relations=4)  # a guess is often right
+    model = build(model=Ouro, config=OuroConfig, vocab_size=task.vocab_size)
+    batch, needed, right = task.batch("test", 0, 200), [], []
+    answers = [model(batch.tokens, loops).argmax(-1) for loops in range(1, ouro.L + 1)]
+    history = torch.stack([task.check(batch, each) for each in answers], dim=1).tolist()
+    for each in history:
+        count = ouro.L
+        while count > 1 and all(each[count - 2 :]):
+            count -= 1
+        needed.append(count)
+        right.append(each[-1])
+    found = ouro.needed_loops(model, task, 200)
+    assert found["loops"] == pytest.approx(sum(needed) / 200) and len({*needed}) > 1
+    assert found["right"] == pytest.approx(sum(right) / 200)
+
+
 def test_the_cheapest_of_those_that_are_right_enough():
     rows = [dict(right=0.9, loops=2), dict(right=0.96, loops=5), dict(right=0.97, loops=4)]
     assert ouro.cheapest(rows, 0.95) == 2 and ouro.cheapest(rows, 0.9) == 0
