@@ -42,7 +42,8 @@ CLAIM = Claim(
     note="6x6 boards; loops are repeated, without Anderson's acceleration, and without a penalty "
     "on the Jacobian, which helps theirs to come to rest; one gate for the loop instead of one for "
     "each branch, without their cap of 0.75; the twin has post-norm. That the loop can be left out "
-    "at test is said of language alone. One step is cheaper: equal steps, not equal cost",
+    "at test is said of language alone. One step is the authors' word for the first two terms of "
+    "the sum; it is cheaper: equal steps, not equal cost",
 )
 L, LONG = 48, 192  # loops in training; and four times as many, to see what is kept for a gradient
 HARD = (3, 31)  # rounds

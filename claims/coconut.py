@@ -21,7 +21,8 @@ CLAIM = Claim(
     claim="where a step must be searched for, latent thoughts beat written steps, at the same cost",
     theirs="which of two is reachable (ProsQA): 97.0 by thoughts, 77.5 by written steps, 76.7 "
     "without either",
-    falls="written steps are within 0.05 of latent thoughts at three edges",
+    falls="latent thoughts at three edges are not 0.05 more often right than written steps, or "
+    "than pauses",
     tried="one setting",
     note="a random number of written steps is replaced, theirs one more in each of several "
     "stages; steps are written from the root on, as theirs (from the node back, none has to be "

@@ -28,8 +28,9 @@ CLAIM = Claim(
     "to rest is taken",
     theirs="9x9: 0.86 after 16 segments of several loops, 0.93 after 64, 0.998 after 64 from 128 "
     "starts",
-    falls="384 loops of one start are as good as eight starts of 48, or a vote chooses "
-    "better than rest",
+    falls="48 loops solve no more than 12; eight starts of 48 loops solve no more than one, or "
+    "than one of 384; a vote chooses 0.02 better than rest; or eight starts of the plain loop "
+    "solve as many",
     tried="easier boards leave no room (seed 0); one setting of the loops",
     note="6x6 boards that need search; one state and a loss at every loop, no tiny recursive "
     "model; a residual is of a step with its shake. One start of the plain loop is its embedding "

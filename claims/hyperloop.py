@@ -76,7 +76,10 @@ def measure(lab):
 
 def judge(table):
     loss = {name: table.values("loss", model=name) for name in MODELS}
-    learned = {name: (np.exp(np.negative(loss[name])), LEARNED) for name in (STREAMS, WIDER, STACK)}
+    learned = {
+        f"{name}, exp(-loss),": (np.exp(np.negative(loss[name])), LEARNED)
+        for name in (STREAMS, WIDER, STACK)
+    }
     to = dict(by=0.02, learned=learned)
     parts = [
         lower("lower than one state", loss[STREAMS], loss[PLAIN], **to),

@@ -132,7 +132,9 @@ def judge(table):
     parts, ours = [], []
     for kind in TASKS:
         widest = np.exp(np.negative(table.values("loss", kind=kind, width=WIDTHS[kind][-1])))
-        to = dict(by=0.1, learned={f"the widest stack, {kind},": (widest, 0.9)}, questions=0)
+        to = dict(
+            by=0.1, learned={f"the widest stack, {kind}, exp(-loss),": (widest, 0.9)}, questions=0
+        )
         cut, hyper_cut = (
             dict(missing=unmeasured(table, kind, [R4, other])) for other in (TRUNCATED, HYPER)
         )

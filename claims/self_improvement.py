@@ -38,8 +38,9 @@ CLAIM = Claim(
     "does not end in an avalanche of wrong labels",
     theirs="1-16 digits -> over 100; labels of products: 31 % right, 93 % after a majority vote; "
     "unfiltered: avalanche",
-    falls="with the labels that agree it goes no further than without labels or unfiltered, "
-    "or the kept labels get wrong (they do: below 0.9 from 17 digits on)",
+    falls="with the labels that agree it does not get two digits further than without labels, or "
+    "no further than with all labels; or under 0.9 of the kept labels are right (from 17 digits on "
+    "they are not)",
     tried="seed 0: 6 and 10 digits, 60 to 400 steps a round, rates of 0.0005 and 0.001",
     note="four digits, then the avalanche: all digits at once, so there are no answers of a "
     "wrong length to filter; agreement of two askings, no vote. Taught 6 digits instead of 10 "
