@@ -105,7 +105,7 @@ def judge(table):
     ours = [f"best loops {at} at {passes} passes (FLOPs^{power:.2f})"]
     losses = np.array(table.values("loss", budget=BUDGETS[-1], loops=LOOPS[-1]))
     to = dict(learned={f"a mean of {LOOPS[-1]}": (np.exp(-losses), 0.9)}, questions=0)
-    parts = [more("more compute, more loops", most, fewest, **to)]
+    parts = [more("more compute, more loops (in doublings)", most, fewest, **to)]
     for trained in LOOPS:
         curves = table.values("loss_by_loop", trained=trained)
         beyond = [gain_beyond(curve, trained) for curve in curves]
