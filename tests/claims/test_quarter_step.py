@@ -8,7 +8,6 @@ from helpers import build, tokens
 from torch.nn import functional as F
 
 from claims import quarter_step
-from looped import LoopedGPT
 from papers.equilibrium import Equilibrium, EquilibriumConfig
 from tasks import IGNORE
 
@@ -104,10 +103,12 @@ def test_a_run_in_small_steps_is_that_of_a_damped_loop(step, monkeypatch):
 
 
 @torch.no_grad()
-def test_the_best_loop_has_the_most_support(monkeypatch):
-    monkeypatch.setattr(quarter_step, "MOST", 6)
-    for seed in range(4):
-        model = build(seed, model=LoopedGPT)
-        batch = SimpleNamespace(tokens=tokens(), targets=tokens(2))
-        losses = [F.cross_entropy(model(tokens(), loops).mT, tokens(2)) for loops in range(1, 7)]
-        assert quarter_step.best_loop(model, batch) == 1 + min(range(6), key=losses.__getitem__)
+@pytest.mark.parametrize("behind", (1, 4))
+def test_a_full_step_gains_what_one_loop_more_gains(behind):
+    model = build().double()
+    batch = SimpleNamespace(tokens=tokens(), targets=asked())
+    rows = quarter_step.next_loop(SimpleNamespace(seed=0), model, batch, behind)
+    before, after = (-model.loss(tokens(), asked(), behind + more)[0] for more in (0, 1))
+    full = dict(direction=quarter_step.OWN, step=quarter_step.FULL, behind=behind)
+    (gain,) = (row["gain"] for row in rows if full.items() <= row.items())
+    assert gain == pytest.approx(1000 * (after - before).item(), rel=1e-3) and abs(gain) > 1
