@@ -25,7 +25,7 @@ times as many, to go as far.
 import torch
 
 from claims.experiment import Claim, run_claim
-from claims.parts import more, reaches
+from claims.parts import more
 from claims.rows import COLORS, said
 from support.figures import BLUE, ORANGE, WIDTH, plt
 from support.hashing import stream
@@ -44,10 +44,10 @@ CLAIM = Claim(
     "quarter mends 0.71. There (Ouro 1.4B, GSM8K), over all questions, a quarter loses 0.8 "
     "thousandths of a nat, a full step 14.5, and the rule gains 2.8",
     falls="of the steps that hurt, no more are failures than of random ones; a quarter mends no "
-    "more than half of them, or no more than of random failures; over all questions the rule does "
-    "not gain a thousandth of a nat more than a quarter, or than the better of no step and a full "
-    "one, chosen for each question; slope and curvature do not tell the sign of a full step 0.05 "
-    "more often than the slope",
+    "more of them than of random failures; over all questions the rule does not gain a thousandth "
+    "of a nat more than a quarter, or than the better of no step and a full one, chosen for each "
+    "question; slope and curvature do not tell the sign of a full step 0.05 more often than the "
+    "slope",
     tried="behind which loop to look, on seed 0: behind 7, 8, 9 and 10 loops 0.09, 0.00, 0.00 and "
     "0.00 of the steps that hurt are failures, behind 12, 16 and 24 loops 0.29, 0.26 and 0.20, of "
     "which a quarter mends 0.72, 0.68 and 0.77. Behind the best loop, on seeds 43 to 45, the next "
@@ -55,8 +55,8 @@ CLAIM = Claim(
     note="p-hop instead of text. The whole state takes the step, as theirs does, and support is "
     "the mean log-probability of all answers in a question. Random directions, the better end of "
     "each question, and runs that go on in small steps are ours; theirs reads each step out at "
-    "once. That a quarter mends most was made a part of its own after these seeds were seen, for "
-    "they have too few random failures to compare with",
+    "once. That a quarter mends most is not a part of its own: where there are random failures, a "
+    "quarter mends most of those, too",
 )
 HOPS, MOST = 3, 48  # hops; full steps in a run
 TRAINED, FAR = 8, 16  # loops: as many as training has at most, and twice as many
@@ -189,24 +189,21 @@ def judge(table):
     def gain(way):
         return table.values("gain", behind=FAR, direction=OWN, step=way)
 
-    def of_failures(fewest):
-        missing = f"{FEW} failures a seed" if fewest < FEW else ""
-        return dict(learned=learned, questions=fewest, missing=missing)
-
     learned = {"the loop": (table.values("right", loops=TRAINED), 0.9)}
     both = [dict(behind=FAR, direction=name) for name in (OWN, RANDOM)]
-    hurt = min(min(table.values("hurt", **each)) for each in both)
-    failures = [min(table.values("failures", **each)) for each in both]
+    hurt, failures = (
+        min(min(table.values(column, **each)) for each in both) for column in ("hurt", "failures")
+    )
     shares = [table.values("share", **each) for each in both]
     quarters = [mended(QUARTER, name) for name in (OWN, RANDOM)]
     of_hurt = dict(learned=learned, questions=hurt)
-    own, of_both = of_failures(failures[0]), of_failures(min(failures))
+    lack = f"{FEW} failures a seed of each" if failures < FEW else ""
+    of_failures = dict(learned=learned, questions=failures, missing=lack)
     of_all = dict(learned=learned, questions=0)
     rule, quarter, end = (gain(way) for way in (RULE, QUARTER, END))
     parts = [
         more("more of what hurts is a failure than of random steps", *shares, **of_hurt),
-        reaches("a quarter mends most of them", quarters[0], 0.5, weak=mended("3/4"), **own),
-        more("a quarter mends more of them than of random ones", *quarters, **of_both),
+        more("a quarter mends more of them than of random ones", *quarters, **of_failures),
         more("over all questions the rule gains more than a quarter", rule, quarter, 1, **of_all),
         more("over all questions the rule gains more than the better end", rule, end, 1, **of_all),
     ]

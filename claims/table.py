@@ -85,8 +85,9 @@ three seeds, or of five.
   one with steps of a fixed size, 0.79 (1.5 standard errors each); on p-hop one of three seeds did
   not learn it, and the two others forget more than the plain loop, which keeps 0.56 (infiloop).
   Twice as far as it was trained, 0.28 of the loops that hurt an answer start in a direction that
-  helps it, and a quarter of the step mends 0.73 of these, as the paper says; but 48 quarter steps
-  are no better than 48 whole ones, 0.47 and 0.46 (quarter_step).
+  helps it, and a quarter of the step mends 0.73 of these, numbers like the paper's; but as many are
+  to be expected of any failure, 1 - s, and 48 quarter steps are no better than 48 whole ones, 0.47
+  and 0.46 (quarter_step).
 - **The gradient at rest.** A loop that comes to rest needs no gradient through its loops: that of
   the equation at rest solves 0.89 of the boards after 48 loops, as the one through all loops does,
   0.89, and keeps a sixteenth of the numbers, however many loops there are. Two terms of its sum
