@@ -47,6 +47,7 @@ CLAIM = Claim(
 )
 L, LONG = 48, 192  # loops in training; and four times as many, to see what is kept for a gradient
 HARD = (3, 31)  # rounds
+BOARDS = dict(questions=383, shared=True)  # of these in test
 ALL = dict(task="sudoku", box="2x3", puzzles=4000, position="grid", sampler="fixed", loops=L)
 ALL |= dict(curriculum=False, n_prelude=1, n_embd=48, batch=32, steps=1000)
 ALL |= dict(eval_every=1000, eval_size=100)
@@ -108,7 +109,8 @@ def judge(table):
 
     def compared(*names):
         learned = {name: (right[name], 0.3) for name in names}
-        return dict(learned=learned | {f"{REST}, its stillness,": (stillness, 0.97)})
+        learned |= {f"{REST}, its stillness,": (stillness, 0.97)}
+        return dict(learned=learned, **BOARDS)
 
     memory = dict(learned={REST: (right[REST], 0.3)}, weak=grown[PLAIN], questions=0)
     all_loops = compared(REST, PLAIN) | dict(weak=right[FIRST])

@@ -77,7 +77,7 @@ def judge(table):
         learned = {
             f"{each}, as trained,": (of(each, "as_trained"), STAYS) for each in (both, recall)
         }
-        short = dict(learned=learned, questions=DIFFERENT)
+        short = dict(learned=learned, questions=DIFFERENT, shared=True)
         stay, before = f"{norm}, both stay right for {MOST} loops", of(recall, "as_trained")
         longer, weak = (of(name, "best", LONG) for name in (both, "neither"))
         long = dict(learned=learned, weak=weak)

@@ -40,7 +40,7 @@ L, DEEP, STARTS = 12, 48, (1, 2, 4, 8)  # loops in training, and of each start i
 MOST = STARTS[-1]
 LONG = [L, 2 * L, *(DEEP * starts for starts in STARTS)]  # loops of a single start
 HARD = 32  # rounds: the name of boards that singles do not solve
-BOARDS = 62  # of these in test; the others are the same in other digits
+BOARDS = dict(questions=62, shared=True)  # in test; the others are these in other digits
 ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid", sampler="fixed")
 ALL |= dict(loops=L, loss="every", curriculum=False, n_embd=48, batch=32, lr=3e-3, steps=2000)
 MODELS = {"equilibrium": dict(model="equilibrium"), "plain loop": {}}
@@ -106,7 +106,7 @@ def judge(table):
     stillest, vote = (right(starts=MOST, choice=choice) for choice in ("stillest", "vote"))
     plain = right("plain loop", starts=MOST, choice="stillest")
     learned = {name: (right(name, loops=L), 0.5) for name in MODELS}
-    to = dict(learned=learned, questions=BOARDS)
+    to = dict(learned=learned, **BOARDS)
     parts = [
         more(f"{DEEP} loops solve more than {L}", many, few, **to),
         more(f"{MOST} starts solve more than one", stillest, one, **to),

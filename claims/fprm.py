@@ -32,7 +32,7 @@ CLAIM = Claim(
 )
 L, MOST = 12, 64  # loops in training, and the most in the test
 EASY, HARD = 2, 32  # rounds; 32 is the name of boards that singles do not solve
-BOARDS = 62  # of the hard ones in test; the others are the same in other digits
+BOARDS = dict(questions=62, shared=True)  # the hard ones; others are these in other digits
 ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid", sampler="fixed")
 ALL |= dict(loops=L, curriculum=False, n_embd=48, batch=32, lr=3e-3, loss="every", steps=2000)
 SCALED, PRE, POST = "FPRM", "pre-norm", "post-norm"
@@ -73,10 +73,10 @@ def judge(table):
 
     def compared(*names):
         learned = {f"{name}, as trained,": (values("as_trained", name), 0.3) for name in names}
-        return dict(learned=learned, questions=BOARDS)
+        return dict(learned=learned, **BOARDS)
 
     best = {name: values("best", name) for name in MODELS}
-    alone = compared(SCALED)
+    alone = compared(SCALED) | dict(questions=0)  # loops; and the same model, asked the same
     alone["learned"]["FPRM, the share that rests,"] = (values("rests"), 0.5)
     soon, late = (values("loops_at_exit", boards=boards) for boards in ("easy", "hard"))
     at_easy = [curve[round(loop) - 1] for curve, loop in zip(values("by_loop"), soon)]
@@ -84,7 +84,7 @@ def judge(table):
     parts = [
         more("more boards than with pre-norm alone", ours, best[PRE], **compared(SCALED, PRE)),
         more("more boards than with post-norm", ours, best[POST], **compared(SCALED, POST)),
-        more("halts later on hard boards", late, soon, 1.0, **alone | dict(questions=0)),
+        more("halts later on hard boards", late, soon, 1.0, **alone),
         as_good("the halt loses nothing", at_exit, ours, 0.05, weak=at_easy, **alone),
     ]
     digits = dict(best=2, best_loops=0, as_trained=2, right_at_exit=2, loops_at_exit=1, rests=2)

@@ -61,7 +61,10 @@ RATES = {  # chosen on val of seed 0
 }
 HARD = {"Sudoku": 32, "p-hop": 3}  # boards that need search; the most hops in training
 LOOPS = {"Sudoku": (12, 192), "p-hop": (8, 48)}  # the most in training, and in the test
-QUESTIONS = {"Sudoku": 62, "p-hop": 500}  # the other boards are the same in other digits
+QUESTIONS = {
+    "Sudoku": dict(questions=62, shared=True),  # the other boards are these in other digits
+    "p-hop": dict(questions=500),
+}
 TOLD_APART = 0.1  # how much the steps of a scorer that tells results apart differ at least
 
 
@@ -120,7 +123,7 @@ def judge(table):
         }
         spread = np.mean(table.values("spread", task=kind, model=MEAN))
         missing = "" if spread > TOLD_APART else "a scorer that tells results apart"
-        to = dict(questions=QUESTIONS[kind], missing=missing)
+        to = QUESTIONS[kind] | dict(missing=missing)
         if column == "kept":
             name = f"{kind}, keeps its answers from {loops} to {most} loops"
             ours_alone = dict(learned={MEAN: learned[MEAN]}, weak=found[PLAIN])

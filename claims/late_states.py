@@ -33,7 +33,7 @@ CLAIM = Claim(
 )
 L, MOST = 12, 192  # loops in training, and the most in the test
 HARD = 32  # rounds: the name of boards that singles do not solve
-BOARDS = 62  # of these in test; the others are the same in other digits
+BOARDS = dict(questions=62, shared=True)  # in test; the others are these in other digits
 ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid", sampler="fixed")
 ALL |= dict(loops=L, loss="every", curriculum=False, n_embd=48, batch=32, lr=3e-3)
 PLAIN, LATE = "plain loop", "late states"
@@ -68,7 +68,7 @@ def judge(table):
         trained = {name: table.values("as_trained", **rows[name]) for name in MODELS}
         right = {name: table.values("right", **rows[name]) for name in MODELS}
         early = [curve[L // 2 - 1] for curve in table.values("by_loop", **rows[PLAIN])]
-        to = dict(learned={name: (trained[name], 0.3) for name in MODELS}, questions=BOARDS)
+        to = dict(learned={name: (trained[name], 0.3) for name in MODELS}, **BOARDS)
         longer = f"{norms}, {MOST} loops solve more than {L}"
         same = f"{norms}, as many after {L} loops"
         parts += [

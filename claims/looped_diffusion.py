@@ -79,10 +79,11 @@ def judge(table):
         table.values("right", model=name, steps=steps)
         for name, steps in (("1 loop", MOST), ("stack", 1), ("stack", MOST))
     )
+    alone = {"1 loop": (once, 0.4)}
     learned = {"the stack, in as many steps as it has layers,": (all_steps, 0.9)}
     parts = [
-        more("better than without loops", best, once, 0.05, learned={"1 loop": (once, 0.4)}),
-        as_good("as good as the stack", best, stack, 0.03, weak=once, learned=learned),
+        more("better than without loops", best, once, 0.05, learned=alone, shared=True),
+        as_good("as good as the stack", best, stack, 0.03, weak=once, learned=learned, shared=True),
     ]
     head = "boards right after denoising steps x loops"
     return f"{head}: {'; '.join(ours)}", parts

@@ -68,16 +68,21 @@ def stays_below(name, this, bar, *, weak, **rules):
     return can_be_missed(part, np.mean(weak) > bar)
 
 
-def judged(name, margins, accuracies, inside, *, learned, questions=QUESTIONS, missing=""):
+def judged(
+    name, margins, accuracies, inside, *, learned, questions=QUESTIONS, shared=False, missing=""
+):
     """
     A part by the rules (a) and (c); `inside` is the answer if the margin is within the noise. The
-    numbers are accuracies of so many questions each, or with questions=0 something else. `missing`
-    is a lack that the claim itself has found.
+    numbers are accuracies of so many questions each, or with questions=0 something else. If the
+    seeds share their questions, more seeds do not lower the error of these. `missing` is a lack
+    that the claim itself has found.
     """
-    variance = np.var(margins, ddof=1) if len(margins) > 1 else 0.0
+    seeds = len(margins)
+    variance = np.var(margins, ddof=1) / seeds if seeds > 1 else 0.0
     if questions:
-        variance += sum(np.mean(p) * (1 - np.mean(p)) for p in accuracies) / questions
-    part = Part(name, inside, float(np.mean(margins)), float((variance / len(margins)) ** 0.5))
+        of_questions = sum(np.mean(p) * (1 - np.mean(p)) for p in accuracies) / questions
+        variance += of_questions if shared else of_questions / seeds
+    part = Part(name, inside, float(np.mean(margins)), float(variance**0.5))
     if abs(part.margin) > part.error:
         part.answer = YES if part.margin > 0 else NO
     if missing:

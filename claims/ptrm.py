@@ -41,7 +41,7 @@ AT_TEST = 6  # segments of a run
 SHORT = AT_TEST * L // SEGMENTS  # loops of it
 NOISES = (0.2, 0.4, 0.8)
 HARD = 32  # rounds: the name of boards that singles do not solve
-BOARDS = 62  # of these in test; the others are the same in other digits
+BOARDS = dict(questions=62, shared=True)  # in test; the others are these in other digits
 ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid", sampler="fixed")
 ALL |= dict(loops=L, segments=SEGMENTS, inner=0, backprop_loops=3, curriculum=False)
 ALL |= dict(n_embd=48, batch=32, lr=3e-3, steps=1200)
@@ -100,8 +100,8 @@ def judge(table):
     def alone(run, name=HEAD):
         return table.values("right", model=name, run=run)
 
-    to = dict(learned={HEAD: (alone(ONE), 0.3)}, questions=BOARDS)
-    twin = dict(learned=to["learned"] | {TWIN: (alone(ONE, TWIN), 0.3)}, questions=BOARDS)
+    to = dict(learned={HEAD: (alone(ONE), 0.3)}, **BOARDS)
+    twin = dict(learned=to["learned"] | {TWIN: (alone(ONE, TWIN), 0.3)}, **BOARDS)
     parts = [
         more(f"{RUNS} noisy runs solve more than one", runs("head"), alone(ONE), **to),
         more("more than one of any length up to all theirs", runs("head"), alone(LIKED), **to),

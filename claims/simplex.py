@@ -46,7 +46,7 @@ CLAIM = Claim(
 )
 L, MOST = 12, 96  # loops in training, and the most in the test
 HARD = 32  # rounds: the name of boards that singles do not solve
-BOARDS = 62  # of these in test; the others are the same in other digits
+BOARDS = dict(questions=62, shared=True)  # in test; the others are these in other digits
 STILL = 1e-3  # how much of a state at rest a whole step moves at most
 ALL = dict(task="sudoku", box="2x3", search=True, puzzles=20000, position="grid", sampler="fixed")
 ALL |= dict(loops=L, loss="every", curriculum=False, batch=32, steps=2000)
@@ -103,7 +103,7 @@ def judge(table):
 
     def compared(*names):
         learned = {f"{name}, as trained,": (values("as_trained", name), 0.3) for name in names}
-        return dict(learned=learned, questions=BOARDS)
+        return dict(learned=learned, **BOARDS)
 
     right = values("right")
     parts = []

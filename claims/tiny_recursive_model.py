@@ -50,6 +50,7 @@ NORMS = ("post", "pre")  # of each model the one that val likes better
 STEPS = [(UNTIED, TIED), (TIED, DEEP)]  # from a worse one to a better
 LATER = [(DEEP, TWO), (TWO, AVERAGED), (ONE_STEP, TWO)]  # in 3,200 steps, 6 minutes a model
 HARD = (5, 31)  # rounds
+BOARDS = dict(questions=197, shared=True)  # of these in test
 TRAINED, BEST = "as trained", "best loops"
 
 
@@ -77,7 +78,7 @@ def judge(table):
     for worse, better in STEPS:
         learned = {name: (right[name], 0.3) for name in (worse, better)}
         name = f"{worse} -> {better} gains"
-        parts.append(more(name, right[better], right[worse], learned=learned))
+        parts.append(more(name, right[better], right[worse], learned=learned, **BOARDS))
     for worse, better in LATER:
         parts.append(untested(f"{worse} -> {better} gains", "3,200 steps"))
     ours = []

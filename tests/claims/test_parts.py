@@ -41,6 +41,8 @@ def test_the_error_is_of_the_seeds_and_of_the_questions():
     assert part.margin == pytest.approx(0.1)
     of_seeds, of_questions = 0.1**2, (0.7 * 0.3 + 0.5 * 0.5) / 500
     assert part.error == pytest.approx(((of_seeds + of_questions) / 3) ** 0.5)
+    shared = more("a", [0.6, 0.7, 0.8], [0.5, 0.5, 0.5], 0.1, **LEARNED, shared=True)
+    assert shared.error == pytest.approx((of_seeds / 3 + of_questions) ** 0.5)
     counted = more("a", [6, 7, 8], [5, 5, 5], questions=0, **LEARNED)
     assert counted.error == pytest.approx((1 / 3) ** 0.5) and counted.answer == "yes"
 
