@@ -141,21 +141,22 @@ def reach(table, model):
 
 def judge(table):
     reached = {name: reach(table, name) for name in (*KEEP, TAUGHT, LOOPED)}
+    longest = table.column("digits", beside=["labels"])[-1]
     ours = "; ".join(f"{name} {said(lengths, 0)}" for name, lengths in reached.items())
-    at_end = table.values("right_of_kept", labels=AGREE, digits=LONGEST)
-    unfiltered = table.values("right_of_kept", labels=EVERY, digits=LONGEST)
+    at_end = table.values("right_of_kept", labels=AGREE, digits=longest)
+    unfiltered = table.values("right_of_kept", labels=EVERY, digits=longest)
     lessons = table.values("right", model=TAUGHT, digits=DIGITS)
-    room = max(*reached[NONE], *reached[EVERY]) + 2 <= LONGEST
-    missing = "" if room else f"more than {LONGEST} digits"
+    room = max(*reached[NONE], *reached[EVERY]) + 2 <= longest
+    missing = "" if room else f"more than {longest} digits"
     to = dict(learned={f"{DIGITS} digits": (lessons, 0.9)}, questions=0, missing=missing)
     simpler = to | dict(missing="the paper's filters, a vote and the length")
     parts = [
         more("goes further than without labels", reached[AGREE], reached[NONE], 2, **to),
         more("goes further than unfiltered", reached[AGREE], reached[EVERY], **to),
-        reaches(f"no avalanche up to {LONGEST} digits", at_end, 0.9, weak=unfiltered, **simpler),
+        reaches(f"no avalanche up to {longest} digits", at_end, 0.9, weak=unfiltered, **simpler),
     ]
-    ours = f"digits up to which nine tenths are right, of {LONGEST}: {ours}"
-    kept = f"of the labels of {LONGEST} digits that agree {said(at_end)} are right"
+    ours = f"digits up to which nine tenths are right, of {longest}: {ours}"
+    kept = f"of the labels of {longest} digits that agree {said(at_end)} are right"
     return f"{ours}; {kept}", parts
 
 
