@@ -75,6 +75,14 @@ class Lab:
                 fail(f"{folder} was interrupted; the same command goes on from there")
         return train.load_model(folder)
 
+    def at_best_rate(self, label, rates, **flags):
+        """(model, task, rate), trained at the learning rate whose loss on val is the lowest."""
+        found = {}
+        for rate in rates:
+            model, task, _ = self.train(f"{label} {rate}", **flags | dict(lr=rate))
+            found[self.loss(model, task, "val")[0]] = model, task, rate
+        return found[min(found)]
+
     def finished(self, folder, words):
         if not (folder / "config.json").exists():
             return False

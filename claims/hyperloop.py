@@ -63,13 +63,8 @@ LEARNED = 0.4  # the probability of an answer; facts of one hop alone give 0.09
 
 def measure(lab):
     for name, flags in MODELS.items():
-        found = []
-        for rate in RATES:
-            model, task, _ = lab.train(f"{name} {rate}", **ALL | flags | dict(lr=rate))
-            on_val, _ = lab.loss(model, task, "val")
-            loss, right = lab.loss(model, task, "test")
-            found.append((on_val, rate, loss, right))
-        _, rate, loss, right = min(found)
+        model, task, rate = lab.at_best_rate(name, RATES, **ALL | flags)
+        loss, right = lab.loss(model, task, "test")
         weights = sum(each.numel() for each in model.parameters())
         yield dict(model=name, loss=loss, right=right, weights=weights, rate=rate)
 

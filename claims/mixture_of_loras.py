@@ -64,12 +64,7 @@ MERGED, WITHOUT = "merged", "experts left out"
 
 def measure(lab):
     for name, flags in MODELS.items():
-        found = {}
-        for rate in RATES:
-            model, task, _ = lab.train(f"{name} {rate}", **ALL | flags | dict(lr=rate))
-            on_val, _ = lab.loss(model, task, "val")
-            found[on_val] = rate, model
-        rate, model = found[min(found)]
+        model, task, rate = lab.at_best_rate(name, RATES, **ALL | flags)
         loss, right = lab.loss(model, task, "test")
         weights = sum(each.numel() for each in model.parameters())
         yield dict(model=name, loss=loss, right=right, weights=weights, rate=rate)

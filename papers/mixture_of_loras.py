@@ -11,8 +11,8 @@ each loop. Matrix W of the shared MLP is, for a token x,
 B_i A_i has rank r and starts at zero, p is the softmax of the router over the chosen. So the MLP
 stays shared, and an expert costs little. In papers/relaxed_recursive.py the number of the loop
 decides which low-rank matrix is added (`by_loop` does so here, as a control), and in
-papers/mixture_of_experts.py each expert is a whole MLP. After training `merge` puts the mean of all
-experts into W, and the router is not asked any more.
+papers/mixture_of_experts.py an expert is a part of the MLP, and nothing is shared by all. After
+training `merge` puts the mean of all experts into W, and the router is not asked any more.
 
 What is different here: the MLP of the core, a term of the loss that keeps the experts equally busy
 (Fedus et al. 2022, arXiv 2101.03961), and `merge`. We have not seen the authors' code; the formula
@@ -33,7 +33,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from looped import Config, LoopedGPT, init_weights
-from papers.mixture_of_experts import Balanced
 
 SCALE = 2.0  # alpha / r
 
@@ -102,7 +101,7 @@ class Loras(nn.Module):
         return p / p.sum(-1, keepdim=True) if self.config.chosen > 1 else p
 
 
-class LorasGPT(Balanced, LoopedGPT):
+class LorasGPT(LoopedGPT):
     config_class = LorasConfig
 
     def __init__(self, config):
@@ -116,6 +115,16 @@ class LorasGPT(Balanced, LoopedGPT):
         for block in self.core:
             block.mlp.t = t
         return super().core_of(t)
+
+    def loss(self, tokens, targets, loops=None):
+        layers = [module for module in self.modules() if isinstance(module, Loras)]
+        for layer in layers:
+            layer.imbalance.clear()
+        loss, prediction = super().loss(tokens, targets, loops)
+        terms = [term for layer in layers for term in layer.imbalance]
+        if terms:  # there are none where no gradient is wanted, nor by_loop
+            loss = loss + self.config.balance * sum(terms) / len(terms)
+        return loss, prediction
 
     @torch.no_grad()
     def merge(self):
