@@ -7,10 +7,11 @@ none can rely on where it started. So the loop learns to go to one place from ev
 stay there: depth is then free at test time.
 
 In the loop nothing changes but settings: `python train.py --task multihop --preset huginn`. The
-control starts from the embedding, always loops equally often and learns through all loops. Both
-have the positions and the curriculum of the task's recipe.
+control starts from the embedding, always loops equally often and learns through all loops. The
+plain loop has, in addition, the norm and the injection of train.py; one loop does not read the
+question again. All have the positions and the curriculum of the task's recipe.
 
-    python -m claims.huginn          6 minutes a seed on one core
+    python -m claims.huginn --seeds 40 41 42          6 to 12 minutes a seed on one core
 """
 
 import numpy as np
@@ -33,22 +34,27 @@ CLAIM = Claim(
     "exit by KL finds it, and any start leads to the same end",
     theirs="ARC-C 0.28, 0.35, 0.38, 0.38 at 4, 8, 16, 32 loops; easy tasks end at 8 loops, hard "
     "ones at 32 and more",
-    falls="the exit loses more than 0.05 at 12 hops, comes no later than at 1, or loses as "
-    "much as that of a loop with a fixed count",
-    tried="one setting",
+    falls="the plateau of 12 hops comes no more than 4 loops later than that of 1; the exit loses "
+    "more than 0.05 at 12 hops; starts from noise lead elsewhere (that they lead to one end is "
+    "shown only if those of the control do not)",
+    tried="one setting. Seeds 20 to 22, with a threshold of 0.001, in place of theirs of 0.0005: "
+    "the exit lost 0.01 at 12 hops, and that of the control 0.18",
     note="multi-hop instead of language; positions and curriculum are those of the task. "
-    "Judged at 12 hops, twice those of training: up to 6 both models are right at once. The "
-    "control shares norm and injection; it differs in its start, its counts and its gradient. "
-    "It, too, ends alike from any noise, so that this part says nothing of training with noise",
+    "Judged at 12 hops, twice those of training: up to 6 both were right at once (seeds 20 to "
+    "22). The control shares norm and injection; it differs in its start, its counts and its "
+    "gradient. Loops that have never seen noise may come home from it, too: see their numbers",
 )
-LOOPS = 48
+LOOPS, REST = 48, 5e-4  # the most loops at test; the exit's threshold (theirs), in nats
 TRAINED, HARD = (1, 2, 4, 6), 12  # hops
+LATER = 4  # loops; till then the first token of 12 hops has not reached the answer
 ALL = dict(task="multihop", preset="huginn", position="window", reach=3, curriculum=True)
 ALL |= dict(lr=3e-3, steps=4000)
 MODELS = {
     "huginn": {},
     "control": dict(state_init="embed", sampler="fixed", loops=9, backprop_loops=0),
 }
+MODELS["plain loop"] = MODELS["control"] | dict(norm="post", injection="add")
+MODELS["no injection"] = MODELS["control"] | dict(injection="none")
 
 
 @torch.no_grad()
@@ -74,7 +80,7 @@ def measure(lab):
             curve = lab.by_loop(model, task, hops, LOOPS)
             batch = task.batch("test", 0, lab.examples, hops)
             asked = batch.targets >= 0
-            logits, loops = model.solve(batch.tokens, kl, 0.001, LOOPS, asked)
+            logits, loops = model.solve(batch.tokens, kl, REST, LOOPS, asked)
             right = task.check(batch, logits.argmax(-1)).float().mean().item()
             yield dict(
                 model=name,
@@ -98,45 +104,41 @@ def judge(table):
     def values(column, name="huginn", hops=HARD):
         return np.array(table.values(column, model=name, hops=hops))
 
-    learned = {f"{name}, {HARD} hops,": (values("at_last", name), 0.9) for name in MODELS}
     curves, easy = values("by_loop"), values("by_loop", hops=TRAINED[0])
     first, last = ([plateau(curve) for curve in each] for each in (easy, curves))
     shorter = [curve[loop - 1] for curve, loop in zip(curves, first)]
     at_exit, at_last = values("right_at_exit"), values("at_last")
-    lost, lost_by_control = (
-        values("at_last", name) - values("right_at_exit", name) for name in MODELS
-    )
-    late, soon = values("loops_at_exit"), values("loops_at_exit", hops=TRAINED[0])
-    same, same_of_control = (table.values("same_end", model=name) for name in MODELS)
+    same, same_of_control = (table.values("same_end", model=name) for name in ("huginn", "control"))
+    learned = {f"huginn, {HARD} hops,": (values("at_last"), 0.9)}
     to = dict(learned=learned, questions=0)
     parts = [
-        more(f"a later plateau for {HARD} hops than for 1", last, first, **to),
-        more("a later exit", late, soon, **to),
+        more(f"a later plateau for {HARD} hops than for 1", last, first, LATER, **to),
         as_good("the exit loses nothing", at_exit, at_last, 0.05, weak=shorter, learned=learned),
-        more("that of the plain loop loses more", lost_by_control, lost, **to),
         reaches("any start leads to the same end", same, 0.95, weak=same_of_control, **to),
     ]
     exits = table.tell(["model", "hops"], dict(at_last=2, right_at_exit=2, loops_at_exit=0))
     said = [f"right after {LOOPS} loops (exit by KL): {exits}"]
+    asked = (*TRAINED, HARD)
+    of = ", ".join(str(hops) for hops in asked)
     for name in MODELS:
-        loops = [plateau(table.median("by_loop", model=name, hops=hops)) for hops in TRAINED]
+        loops = [plateau(table.median("by_loop", model=name, hops=hops)) for hops in asked]
         at = ", ".join(str(each) for each in loops)
-        said.append(f"{name}: plateaus of 1, 2, 4, 6 hops at {at} loops")
+        said.append(f"{name}: plateaus of {of} hops at {at} loops")
     starts = table.tell(["model"], dict(same_end=2, right_from_noise=2))
     return "; ".join([*said, f"same end from noise (cosine): {starts}"]), parts
 
 
 def draw(table):
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 3.8), layout="constrained", sharey=True)
     for axis, name in zip(axes, MODELS):
         for i, hops in enumerate((*TRAINED, HARD)):
-            color, label = plt.cm.viridis(i / 5), f"{hops} hops"
+            color, label = plt.cm.viridis(i / 5), f"{hops} hop{'s' * (hops > 1)}"
             table.curves(axis, "by_loop", color=color, label=label, model=name, hops=hops)
         axis.set(xlabel="loops at test", title=name, xscale="log", ylim=(-0.02, 1.02))
         axis.set_xticks((1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32))
         axis.minorticks_off()
     axes[0].set_ylabel("accuracy (test)")
-    axes[1].legend(fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
