@@ -105,12 +105,12 @@ def draw(table):
                 SPANS, table.median("by_span", stack=stack, asked=asked, way=way)
             ):
                 values[span] = value
-            image = axis.imshow(values, cmap="PuOr", vmin=-1, vmax=1)
+            image = axis.imshow(values, cmap="PuOr", vmin=-0.4, vmax=0.4)
             right = table.median("right", stack=stack, asked=asked)
             axis.set_title(f"{stack}, {way}\n{asked}: {right:.2f}", size=10)
             axis.set(xticks=range(LAYERS), yticks=range(LAYERS))
             axis.set(xlabel="last layer j", ylabel="first layer i")
-    figure.colorbar(image, ax=axes, label="change of accuracy")
+    figure.colorbar(image, ax=axes, label="change of accuracy", extend="both")
     return figure
 
 
