@@ -6,10 +6,11 @@ import pytest
 import torch
 from helpers import build, paper, tokens
 
-from claims import recurrence_worth, retrofitted_recurrence, timestep
+from claims import mixture_of_experts, recurrence_worth, retrofitted_recurrence, timestep
 from claims.rows import Table
 from claims.texts import Texts
 from looped import Config, LoopedGPT
+from papers.mixture_of_experts import ExpertsConfig, MoEUT
 from tasks import IGNORE
 
 
@@ -113,3 +114,14 @@ def test_a_control_that_has_not_learned_decides_nothing(unlearned):
     for part in parts:
         decides = unlearned != timestep.TOLD and not part.name.endswith(unlearned)
         assert part.answer == "yes" if decides else "has not learned" in part.answer
+
+
+def test_a_token_multiplies_with_the_experts_that_it_uses():
+    sizes = dict(vocab_size=11, n_embd=24, n_head=2, loops=3, n_core=2)
+    shape = dict(experts=24, chosen=4, expert_width=12, head_experts=4, head_chosen=2)
+    used = 2 * 24**2 + 2 * 2 * 24**2  # queries and keys; two matrices each for values and output
+    used += 2 * 24 * 2 * 4  # the routers of two heads, for values and output
+    used += 24 * 24 + 4 * 2 * 24 * 12  # the router of the MLP, and four experts
+    model = MoEUT(ExpertsConfig(**sizes, **shape))
+    assert mixture_of_experts.multiplications(model) == 6 * used
+    assert mixture_of_experts.multiplications(LoopedGPT(Config(**sizes))) == 6 * 12 * 24**2
