@@ -118,7 +118,7 @@ def draw(table):
     table.plot(right, "megabytes", "rows", color=COLORS[2], label="AABBCCDD")
     right.axhline(1, color=COLORS[0], ls=":")
     right.set(xscale="log", xlabel="weights of the loop (MB)", ylabel="time, over that of ABCD")
-    right.legend()
+    right.legend(loc="center left", bbox_to_anchor=(0, 0.3))
     return figure
 
 

@@ -150,7 +150,8 @@ def judged_if(path, accuracy):
 def test_where_nothing_has_learned_nothing_is_judged(path):
     if path.stem in OTHERWISE:
         return
-    answers = [part.answer for part in judged_if(path, 0.0)[1] if "saves time" not in part.name]
+    of_time = ("the order saves time", "twice in a row costs under 1.5 times once")
+    answers = [part.answer for part in judged_if(path, 0.0)[1] if part.name not in of_time]
     assert all(answer.startswith(parts.UNTESTED) for answer in answers)
 
 
