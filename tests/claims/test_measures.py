@@ -68,13 +68,17 @@ def test_to_be_wrong_for_sure_costs_bits():
 # ---- coconut
 
 
-def test_what_is_written_are_the_models_own_steps():
+@torch.no_grad()
+def test_of_the_two_nodes_the_likelier_one_is_chosen():
     task, model = Reach(), build(vocab_size=18 + 1 + 18**2)
-    batch = task.batch("test", 0, 5, 3)
-    text = batch.tokens[:, :-3]
-    for step in range(4):
-        text = torch.cat((text, model(text, 1)[:, -1:].argmax(-1)), dim=1)
-    assert torch.equal(coconut.write(model, batch, 3), text[:, 1:])
+    batch = task.batch("test", 0, 40, 3)
+    (first, *_), _ = task.back(batch.tokens)
+    wanted = []
+    for text, (one, other) in zip(batch.tokens, first.tolist()):
+        logits = model(text[None])[0, -1]
+        wanted.append(one if logits[one] > logits[other] else other)
+    assert coconut.chosen(model, batch.tokens).tolist() == wanted
+    assert {*first[:, 0].tolist()} & {*wanted} and wanted != first[:, 0].tolist()
 
 
 # ---- equilibrium
