@@ -43,10 +43,11 @@ three seeds, or of five.
 - **Memory.** Loops add little: two layers hold 2.32 bits in a parameter when they are looped and
   2.36 when they are not, one layer 2.45 and 2.01, but used once it may not have learned all that it
   can (capo).
-- **Harder questions, more loops.** Gates and halting spend 6.0 loops on 6 hops and 1.0 on one, 4.6
-  on 4 hops and 2.0 on one (ouro, universal_transformer). So does an exit by KL, 15 on 12 hops and 3
-  on one; at 12 hops it loses nothing, 0.99, where that of a loop with a fixed count has 0.88,
-  although both are right in the end (huginn).
+- **Harder questions, more loops.** Gates spend 6.0 loops on 6 hops and 1.0 on one (ouro); halting
+  that is taught one hop after the other spends 6.0 and 1.3, and if all hops come at once it may
+  stop at 2.0 for good, on one seed of three (universal_transformer). So does an exit by KL, 15 on
+  12 hops and 3 on one; at 12 hops it loses nothing, 0.99, where that of a loop with a fixed count
+  has 0.88, although both are right in the end (huginn).
 - **Search.** Eight noisy runs of a trained loop, of which its head takes one, solve 0.97 of the
   boards at the noise that val likes; one run without noise solves 0.78, and 0.84 with as many loops
   as val likes, up to those of all eight (ptrm). Of eight starts from noise the stillest end is
@@ -127,10 +128,10 @@ three seeds, or of five.
 or in three hops, where three seeds differ too much (latent_thoughts); that several states do more
 than one (hyperloop); that shared layers do more than different ones in the tiny recursive model,
 0.59 and 0.54, where the seeds differ too much, or two states and averaged weights
-(tiny_recursive_model); that a halting bias of 0 sticks (universal_transformer); what a loop is
-worth for hops (recurrence_worth); and that a trained stack is a better start than chance
-(retrofitted_recurrence, relaxed_recursive: in so few steps the control learned nothing). The table
-says what was missing, and the sections say what it takes.
+(tiny_recursive_model); that a halting bias of 0 sticks where -3 does not (universal_transformer);
+what a loop is worth for hops (recurrence_worth); and that a trained stack is a better start than
+chance (retrofitted_recurrence, relaxed_recursive: in so few steps the control learned nothing). The
+table says what was missing, and the sections say what it takes.
 
 **Three claims fail here in their main sentence:** for the same FLOPs a router is not better than as
 many loops for all (mixture_of_recursions), for the same cost late states do not solve more
