@@ -45,9 +45,9 @@ three seeds, or of five.
   can (capo).
 - **Harder questions, more loops.** Gates spend 6.0 loops on 6 hops and 1.0 on one (ouro); halting
   that is taught one hop after the other spends 6.0 and 1.3, and if all hops come at once it may
-  stop at 2.0 for good, on one seed of three (universal_transformer). So does an exit by KL, 15 on
-  12 hops and 3 on one; at 12 hops it loses nothing, 0.99, where that of a loop with a fixed count
-  has 0.88, although both are right in the end (huginn).
+  stop at 2.0 for good, on one seed of three (universal_transformer). An exit by KL spends 15 on 12
+  hops and 3 on one; at 12 hops it loses nothing, 0.99, where that of a loop with a fixed count has
+  0.88, although both are right in the end (huginn).
 - **Search.** Eight noisy runs of a trained loop, of which its head takes one, solve 0.97 of the
   boards at the noise that val likes; one run without noise solves 0.78, and 0.84 with as many loops
   as val likes, up to those of all eight (ptrm). Of eight starts from noise the stillest end is
@@ -112,15 +112,16 @@ three seeds, or of five.
   steps of training better still, 0.99 (mixture_of_recursions). A gate that is trained with the
   model saves loops, 3.5 instead of 6.0, as few as the answers need, which leaves no room for a
   second stage; that takes 5.6. Without its entropy term the gate waits for the last loop, 0.99,
-  though on one seed of five less, 0.61 (ouro). - **Weights beside the loop.** With experts, of
-  which each token uses a few, a loop knows nearly as many of 4,096 facts as six layers of as many
-  weights, for no more compute, 0.99 and 1.00; the plain loop knows 0.84. Of 9,216 facts, in as many
-  steps, it knows fewer than the layers, 0.41 to 0.63, and more than the plain loop, 0.24. Experts
-  in the MLP alone are worse, 0.96 and 0.32 (mixture_of_experts). For facts four loops are worth
-  little more than their block once, phi = 0.10, two loops nothing, and hyper-connections do not
-  help (recurrence_worth). After 300 steps a loop that was made of a trained stack is nearly as good
-  as it is with a rank of 16 for each loop, 0.98 to 1.00; with a rank of 4 it is worse than with
-  none if it starts as a mean of the layers, 0.67 to 0.89 (relaxed_recursive).
+  though on one seed of five less, 0.61 (ouro).
+- **Weights beside the loop.** With experts, of which each token uses a few, a loop knows nearly as
+  many of 4,096 facts as six layers of as many weights, for no more compute, 0.99 and 1.00; the
+  plain loop knows 0.84. Of 9,216 facts, in as many steps, it knows fewer than the layers, 0.41 to
+  0.63, and more than the plain loop, 0.24. Experts in the MLP alone are worse, 0.96 and 0.32
+  (mixture_of_experts). For facts four loops are worth little more than their block once, phi =
+  0.10, two loops nothing, and hyper-connections do not help (recurrence_worth). After 300 steps a
+  loop that was made of a trained stack is nearly as good as it is with a rank of 16 for each loop,
+  0.98 to 1.00; with a rank of 4 it is worse than with none if it starts as a mean of the layers,
+  0.67 to 0.89 (relaxed_recursive).
 - **Lessons from itself.** A model that learns from its own answers gets four digits further; then
   the avalanche comes, in spite of a filter, a simpler one than the paper's (self_improvement).
 
