@@ -96,7 +96,7 @@ def draw(table):
     axis.set(xlabel="edges between the root and the node", ylabel="accuracy (test)", ylim=(0, 1.05))
     names = [f"{name} ({table.said('cost', 0, model=name, hops=HOPS)})" for name in MODELS]
     place = dict(loc="center left", bbox_to_anchor=(1, 0.5))
-    title = "(block applications)\ndotted: a guess, 0.5,\nand a blind first step, 0.75"
+    title = f"(block applications)\ndotted: a guess, 0.5,\nand a blind first step, {BLIND}"
     axis.legend(axis.containers, names, title=title, **place)
     return figure
 

@@ -5,7 +5,7 @@ MobileLLM: Optimizing Sub-billion Parameter Language Models for On-Device Use Ca
 The model is papers/mobile.py: A A B B instead of A B A B. Does the order matter for what the model
 learns, and for the time that it takes where the weights do not fit into the cache?
 
-    python -m claims.mobile --seeds 40 41 42          9 to 12 minutes a seed on one thread
+    python -m claims.mobile --seeds 40 41 42          13 to 15 minutes a seed on one thread
 """
 
 import time

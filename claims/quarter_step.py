@@ -63,7 +63,8 @@ TRAINED, FAR = 8, 16  # loops: as many as training has at most, and twice as man
 ALL = dict(task="phop", hops=HOPS, steps=2000, eval_every=2000)
 STEPS = {"1/4": 0.25, "1/2": 0.5, "3/4": 0.75, "1": 1.0}
 QUARTER, FULL, RULE, END = "1/4", "1", "the rule", "the better end"
-BEGINS = {f"from loop {FAR} on": FAR, "from the start": 0}
+LATE = f"from loop {FAR} on"
+BEGINS = {LATE: FAR, "from the start": 0}
 OWN, RANDOM = "the loop's direction", "random directions"
 DRAWS = 8  # random directions for each question
 LEAST = 1e-4  # what counts as a loss or a gain (theirs, in one of its tables)
@@ -178,8 +179,9 @@ def measure(lab):
     right = lab.by_loop(model, task, HOPS, FAR)
     for loops in (TRAINED, FAR):
         yield dict(loops=loops, right=right[loops - 1])
+    larger = task.batch("test", 0, 4 * lab.examples, HOPS)
     for behind in (TRAINED, FAR):
-        yield from next_loop(lab, model, task.batch("test", 0, 4 * lab.examples, HOPS), behind)
+        yield from next_loop(lab, model, larger, behind)
 
 
 def judge(table):
@@ -235,7 +237,7 @@ def draw(table):
     left.plot([0, 1], [1, 0], color="0.7", ls="--", label="1 - s")
     left.set(xlabel="step s", ylabel="failures mended (test)", ylim=(-0.03, 1.03))
     for (way, step), color in zip(STEPS.items(), COLORS):
-        for i, curve in enumerate(table.values("by_loop", begins=f"from loop {FAR} on", step=way)):
+        for i, curve in enumerate(table.values("by_loop", begins=LATE, step=way)):
             far = [step * (t + 1) for t in range(len(curve))]
             right.plot(far, curve, color=color, label=None if i else f"s = {way}")
     right.set(xlabel=f"s x loops, after {FAR} loops", ylim=(-0.03, 1.03))

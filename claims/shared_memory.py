@@ -34,7 +34,10 @@ CLAIM = Claim(
     theirs="five loops, a window of 64 in 4,096 tokens: better than with 4.7 times the memory",
     falls="with a shared memory 0.05 fewer are right than with one for each loop, or no more than "
     "with two plain loops, which keep a little more",
-    tried="with hops by heart and additions the window alone was enough",
+    tried="with hops by heart and additions the window alone was enough. p-hop, seed 0, on val, "
+    "1,500 steps (pre-norm, post-norm): plain 1.00 and 1.00, first and a window 0.39 and 0.13, a "
+    "window alone 0.41 and 0.40, 2 loops 0.39 and 0.94; with 3,000 steps first and a window 0.63 "
+    "and 0.52",
     note="texts of 37 tokens. The window is what one step needs: two tokens. Only one paper is "
     "judged: MELT (arXiv 2605.07721; 59.9 as a mean of 6 tests, its looped parent 62.3 with 4 "
     "times the memory) trains in chunks, so that it meets the memory it will have. Here its model "

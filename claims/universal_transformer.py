@@ -2,10 +2,11 @@
 Universal Transformers (Dehghani et al. 2019, arXiv 1807.03819), with the start of Sapunov 2026
 (arXiv 2604.21999)
 
-The model is papers/universal_transformer.py. Does halting learn difficulty, and does that depend on
-where its bias starts? Beside them, for questions harder than in training, stand a model that never
-halts nor averages, and two other ways to use the one that does: its last state is read instead of
-the average, and halting is switched off, too.
+The model is papers/universal_transformer.py. Does halting learn difficulty, if it is taught one hop
+after the other, and does it stick, if all hops come at once and its bias starts at 0? Beside them,
+for questions harder than in training, stand a model that never halts nor averages, and two other
+ways to use the one that does: its last state is read instead of the average, and halting is
+switched off, too.
 
     python -m claims.universal_transformer --seeds 40 41 42    16 minutes a seed on one core
 """
