@@ -225,7 +225,7 @@ def digits(number, sign=""):
 
 def claim_section(numbers):
     name, seeds = numbers["name"], len(numbers["seeds"])
-    first, *others = re.split(r"; (?![^()]*\))", numbers["ours"])  # not inside of brackets
+    first, *others = split(numbers["ours"], "; ")
     what = ""
     if ": " in first and not any(": " in line for line in others):  # what all the numbers are
         what, first = first.split(": ", 1)
@@ -238,12 +238,32 @@ def claim_section(numbers):
         f"- The code: [{name}.py]({name}.py). What changes in the loop: {numbers['changes']}",
         f"- Theirs: {numbers['theirs']}",
         f"- Ours, {seeds} seeds{what}:",
-        *(f"  - {line}" for line in (first, *others)),
+        *(line for group in (first, *others) for line in told_by_line(group)),
         f"- Tried before, on other seeds: {numbers['tried']}",
     ]
     if numbers["note"]:
         lines.append(f"- Where this is not the paper: {numbers['note']}")
     return "\n".join([*lines, "", f"![{name}](../results/papers/{name}/{name}.png)", ""])
+
+
+def told_by_line(group):
+    """A point of the list; if it is long ("huginn: 1 hop 1.00, 2 hops .."), with points below."""
+    *names, items = split(group, ": ")
+    if len(group) <= 160 or not names:
+        return [f"  - {group}"]
+    items = split(items, r"(?<=[\d\])]), ")  # behind a number
+    return [f"  - {': '.join(names)}:", *(f"    - {item}" for item in items)]
+
+
+def split(text, mark):
+    """The pieces between the marks (a pattern) that stand outside of brackets."""
+    pieces, start = [], 0
+    for found in re.finditer(mark, text):
+        before = text[: found.start()]
+        if len(re.findall(r"[(\[]", before)) == len(re.findall(r"[)\]]", before)):
+            pieces.append(text[start : found.start()])
+            start = found.end()
+    return [*pieces, text[start:]]
 
 
 def claims_page():
