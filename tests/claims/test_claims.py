@@ -10,6 +10,7 @@ import pytest
 from helpers import ROOT
 
 from claims import experiment, parts, table
+from tasks import Sudoku
 from train import load_model
 
 NAMES = table.names_of_claims()
@@ -172,3 +173,18 @@ def test_every_seed_found_the_same_rows(path):
     by_seed = json.loads(path.read_text())["by_seed"]
     columns = [[[*row] for row in found["rows"]] for found in by_seed]
     assert all(each == columns[0] for each in columns)
+
+
+@pytest.fixture(scope="session")
+def banks(tmp_path_factory):
+    return tmp_path_factory.mktemp("banks")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(claim(name), "BOARDS")])
+def test_the_boards_that_all_seeds_share_are_as_many_as_it_says(name, banks):
+    module = claim(name)
+    flags = {field: module.ALL.get(field, False) for field in ("box", "puzzles", "search")}
+    rounds = Sudoku(**flags, banks=banks).bank["test"]["difficulty"]
+    low, high = module.HARD if isinstance(module.HARD, tuple) else (module.HARD, module.HARD)
+    assert module.BOARDS == dict(questions=((low <= rounds) & (rounds <= high)).sum(), shared=True)
