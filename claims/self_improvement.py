@@ -13,11 +13,15 @@ always, and has rotary positions, with which neither more loops nor what it lear
 enough for long numbers. (With the window and the loop counts of `--task addition` a loop adds
 longer numbers without further lessons.)
 
-    python -m claims.self_improvement          9 minutes a seed on one core
+Beside it stand the labels that are right, which nobody could choose: if they do not help, it is the
+model that does not learn longer sums, and not the labels.
+
+    python -m claims.self_improvement --seeds 40 41 42          11 minutes a seed on one core
 """
 
 import copy
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -39,16 +43,19 @@ CLAIM = Claim(
     theirs="1-16 digits -> over 100; labels of products: 31 % right, 93 % after a majority vote; "
     "unfiltered: avalanche",
     falls="with the labels that agree it does not get two digits further than without labels, or "
-    "no further than with all labels; or under 0.9 of the kept labels are right (from 17 digits on "
-    "they are not)",
-    tried="seed 0: 6 and 10 digits, 60 to 400 steps a round, rates of 0.0005 and 0.001",
-    note="four digits, then the avalanche: all digits at once, so there are no answers of a "
-    "wrong length to filter; agreement of two askings, no vote. Taught 6 digits instead of 10 "
+    "no further than with all labels; all labels get no further than none; or under 0.9 of the "
+    "kept labels of 20 digits are right, though a model that learns from right labels adds them",
+    tried="seed 0: 6 and 10 digits, 60 to 400 steps a round, rates of 0.0005 and 0.001. Seeds 20 "
+    "to 22: labels that agree 16 digits, all labels 13, no labels 12",
+    note="the avalanche comes in spite of the filter: all digits at once, so there are no answers "
+    "of a wrong length to filter; agreement of two askings, no vote. Taught 6 digits instead of 10 "
     "it stays at 6, whatever is kept: too few answers to 7 are right to begin with",
 )
 DIGITS, LONGEST, LOOPS = 10, 20, 4
 LR = 1e-3  # falls to zero in each round, so that a model is at rest when it labels
-AGREE, EVERY, NONE = KEEP = ("labels that agree", "all labels", "no labels")
+AGREE, EVERY, NONE = "labels that agree", "all labels", "no labels"
+RIGHT = "labels that are right"
+KEEP = (AGREE, EVERY, NONE, RIGHT)
 TAUGHT, LOOPED = "taught", "more loops"
 
 
@@ -87,7 +94,7 @@ def improve(model, task, keep, questions, steps, longest):
         new = task.batch("train", digits, questions, digits)
         answers, agree = label(model, new.tokens, new.targets != IGNORE)
         right = (answers == new.targets).all(1)
-        kept = agree | (keep == EVERY)
+        kept = {AGREE: agree, RIGHT: right}.get(keep, torch.ones_like(right))
         row = dict(labels=keep, digits=digits, right=share(right), kept=share(kept))
         rows.append(row | dict(right_of_kept=share(right[kept])))
         lessons = below(lessons, (new.tokens[kept], answers[kept]))
@@ -149,11 +156,15 @@ def judge(table):
     room = max(*reached[NONE], *reached[EVERY]) + 2 <= longest
     missing = "" if room else f"more than {longest} digits"
     to = dict(learned={f"{DIGITS} digits": (lessons, 0.9)}, questions=0, missing=missing)
-    simpler = to | dict(missing="the paper's filters, a vote and the length")
+    enough = np.mean(table.values("right", model=RIGHT, digits=longest)) >= 0.9
+    able = to | dict(
+        missing="" if enough else "a model that learns so many digits from right labels"
+    )
     parts = [
         more("goes further than without labels", reached[AGREE], reached[NONE], 2, **to),
         more("goes further than unfiltered", reached[AGREE], reached[EVERY], **to),
-        reaches(f"no avalanche up to {longest} digits", at_end, 0.9, weak=unfiltered, **simpler),
+        more("all labels go further than none", reached[EVERY], reached[NONE], **to),
+        reaches(f"no avalanche up to {longest} digits", at_end, 0.9, weak=unfiltered, **able),
     ]
     ours = f"digits up to which nine tenths are right, of {longest}: {ours}"
     kept = f"of the labels of {longest} digits that agree {said(at_end)} are right"

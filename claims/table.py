@@ -124,8 +124,11 @@ three seeds, or of five.
   0.98 to 1.00; with a rank of 4 it is worse than with none if it starts as a mean of the layers,
   0.67 to 0.85. Without ranks, too, it has learned in these steps what a loop from scratch has not,
   0.91 and 0.07; after 1,200 both have, 1.00 (relaxed_recursive).
-- **Lessons from itself.** A model that learns from its own answers gets four digits further; then
-  the avalanche comes, in spite of a filter, a simpler one than the paper's (self_improvement).
+- **Lessons from itself.** A model that learns from its own answers goes further with those that
+  agree when it is asked twice than with all, 12 digits and 11. Without lessons it adds 11, too,
+  which is within the noise; right labels would take it to 19. Of those that agree at 20 digits 0.26
+  are right: the avalanche comes in spite of this filter, a simpler one than the paper's
+  (self_improvement).
 
 **What did not show:** that loops do what depth does in formulas and sums (mano, latent_thoughts),
 or in three hops, where three seeds differ too much (latent_thoughts); that several states do more
