@@ -5,13 +5,12 @@ arXiv 2605.07721)
 
 The model is papers/shared_memory.py. A model that reads token by token keeps keys and values of
 every loop. Is it as good if all loops share those of the first, and each keeps a window of its own?
-The questions are p-hop: a letter of the text leads to another one, anywhere before it, and so on. A
-control is the window alone, without the memory: where it does as well, nothing is tested. Another
-keeps a little more, in two plain loops. Told beside, and not judged: the first loop's memory
-without a window, MELT, and the plain loop that keeps what its last loop made, for which it was not
-trained.
+The questions are walks along edges that stand in the text (causal_chains.py). A control is the
+window alone, without the memory: where it does as well, nothing is tested. Another one is two plain
+loops, which keep more. Told beside, and not judged: the first loop's memory without a window; MELT;
+and the plain loop that keeps what its last loop made, for which it was not trained.
 
-    python -m claims.shared_memory          6 to 8 minutes a seed on one core
+    python -m claims.shared_memory --seeds 40 41 42          5 minutes a seed on one core
 """
 
 import numpy as np
@@ -32,23 +31,27 @@ CLAIM = Claim(
     claim="a loop whose loops share the first one's keys and values, and keep a window of their "
     "own, is as good as one that keeps those of each loop",
     theirs="five loops, a window of 64 in 4,096 tokens: better than with 4.7 times the memory",
-    falls="with a shared memory 0.05 fewer are right than with one for each loop, or no more than "
-    "with two plain loops, which keep a little more",
-    tried="with hops by heart and additions the window alone was enough. p-hop, seed 0, on val, "
-    "1,500 steps (pre-norm, post-norm): plain 1.00 and 1.00, first and a window 0.39 and 0.13, a "
-    "window alone 0.41 and 0.40, 2 loops 0.39 and 0.94; with 3,000 steps first and a window 0.63 "
-    "and 0.52",
-    note="texts of 37 tokens. The window is what one step needs: two tokens. Only one paper is "
-    "judged: MELT (arXiv 2605.07721; 59.9 as a mean of 6 tests, its looped parent 62.3 with 4 "
-    "times the memory) trains in chunks, so that it meets the memory it will have. Here its model "
-    "is trained on all tokens at once, without a teacher, and asked token by token with one "
-    "memory, so its numbers are only told. Both norms for each model, chosen on val",
+    falls="with a shared memory 0.05 fewer are right than with one for each loop, or not 0.02 more "
+    "than with two plain loops, which keep more",
+    tried="seed 0, on val (pre-norm, post-norm): plain 0.99 and 1.00, first and a window 1.00 and "
+    "1.00, first 1.00 and 1.00, a window alone 0.25 and 0.03, 2 loops 0.21 and 0.19. With hops by "
+    "heart and additions the window alone was enough. p-hop, up to 3 hops, 1,500 steps: plain 1.00 "
+    "and 1.00, first and a window 0.39 and 0.13, a window alone 0.41 and 0.40, 2 loops 0.39 and "
+    "0.94; up to 2 hops (pre-norm) 1.00, 0.99, 0.99 and 1.00",
+    note="texts of 10 tokens, of which 8 are edges. The window is two tokens. All that a walk asks "
+    "for stands in the edges, so what the first loop keeps is enough; in p-hop, where a letter has "
+    "to know what the letters before it have found, it adds nothing to the window, and both learn "
+    "more slowly than the plain loop (see what was tried). Only one paper is judged: MELT (arXiv "
+    "2605.07721; 59.9 as a mean of 6 tests, its looped parent 62.3 with 4 times the memory) trains "
+    "in chunks, so that it meets the memory it will have. Here its model is trained on all tokens "
+    "at once, without a teacher, and asked token by token with one memory, so its numbers are only "
+    "told",
 )
 LOOPS = 5
 PLAIN, LAST = "plain", "plain with the last loop's memory"
 FIRST, NEAR, ALONE = "first", "first and a window", "a window alone"
 GATED, AT_ONCE = "gated", "gated and at once"
-ONE, TWO = "1 loop", "2 loops"
+TWO = "2 loops"
 WINDOW = dict(window=2)
 MODELS = {
     PLAIN: dict(loops=LOOPS),
@@ -56,18 +59,17 @@ MODELS = {
     NEAR: dict(loops=LOOPS, model="shared_memory") | WINDOW,
     ALONE: dict(loops=LOOPS, model="shared_memory", memory="none") | WINDOW,
     GATED: dict(loops=LOOPS, model="shared_memory", memory="gated"),
-    ONE: dict(loops=1),
     TWO: dict(loops=2),
 }
-NAMES = (PLAIN, FIRST, NEAR, ALONE, GATED, AT_ONCE, LAST, ONE, TWO)
-NORMS = ("pre", "post")
-HOPS = 3
-ALL = dict(task="phop", hops=HOPS, sampler="fixed", steps=1500, eval_every=1500)
+NAMES = (PLAIN, FIRST, NEAR, ALONE, GATED, AT_ONCE, LAST, TWO)
+HOPS = 4
+ALL = dict(task="causal_chains", hops=HOPS, chains=2, names=40, position="none", injection="none")
+ALL |= dict(norm="pre", sampler="fixed", curriculum=False, lr=3e-3, steps=1000, eval_every=1000)
 
 
 @torch.no_grad()
-def right_of(lab, model, task, split, one_memory):
-    batch = task.batch(split, 0, lab.examples, HOPS)
+def right_of(lab, model, task, one_memory):
+    batch = task.batch("test", 0, lab.examples, HOPS)
     if one_memory:
         logits = read_token_by_token(model, batch.tokens, LOOPS, "last")
     else:
@@ -85,49 +87,36 @@ def numbers_kept(model, name, length):
 
 def measure(lab):
     for name, flags in MODELS.items():
-        for norm in NORMS:
-            model, task, _ = lab.train(f"{name} {norm}", **ALL | flags | dict(norm=norm))
-            length = task.batch("val", 0, 1, HOPS).tokens.shape[1]
-            weights = sum(p.numel() for p in model.parameters())
-            for reader in {PLAIN: (PLAIN, LAST), GATED: (AT_ONCE, GATED)}.get(name, (name,)):
-                ask = (lab, model, task)
-                one = reader in (LAST, GATED)
-                yield dict(
-                    model=reader,
-                    norm=norm,
-                    on_val=right_of(*ask, "val", one),
-                    right=right_of(*ask, "test", one),
-                    kept=numbers_kept(model, reader, length),
-                    weights=weights,
-                )
-
-
-def better_norms(table):
-    """The rows of the norm with which a model is best on val."""
-    return table.only([table.liked("norm", model=name) for name in NAMES])
+        model, task, _ = lab.train(name, **ALL | flags)
+        length = task.batch("val", 0, 1, HOPS).tokens.shape[1]
+        weights = sum(p.numel() for p in model.parameters())
+        for reader in {PLAIN: (PLAIN, LAST), GATED: (AT_ONCE, GATED)}.get(name, (name,)):
+            right = right_of(lab, model, task, one_memory=reader in (LAST, GATED))
+            kept = numbers_kept(model, reader, length)
+            yield dict(model=reader, right=right, kept=kept, weights=weights)
 
 
 def judge(table):
-    table = better_norms(table)
-    right = {name: table.values("right", model=name) for name in NAMES}
-    learned = {name: {name: (right[name], 0.7)} for name in (PLAIN, NEAR)}
-    weak = np.maximum(right[ONE], right[ALONE])  # the window does not do it alone
+    right = {name: np.array(table.values("right", model=name)) for name in NAMES}
+    learned = {PLAIN: (right[PLAIN], 0.9), NEAR: (right[NEAR], 0.6)}  # one of two ends is a guess
+    more_than_alone = right[NEAR] - right[ALONE]
+    clear = np.mean(more_than_alone) > np.std(more_than_alone, ddof=1) / len(right[NEAR]) ** 0.5
+    to = dict(learned=learned, missing="" if clear else "questions that the window cannot answer")
     good, better = "as good as a memory for each loop", f"better than {TWO}"
     parts = [
-        as_good(good, right[NEAR], right[PLAIN], 0.05, weak=weak, learned=learned[PLAIN]),
-        more(better, right[NEAR], right[TWO], 0.02, learned=learned[NEAR]),
+        as_good(good, right[NEAR], right[PLAIN], 0.05, weak=right[ALONE], **to),
+        more(better, right[NEAR], right[TWO], 0.02, **to),
     ]
     ours = table.tell(["model"], dict(right=2, kept=0))
-    return f"{HOPS} hops right (numbers kept for each token): {ours}", parts
+    return f"{HOPS} edges right (numbers kept for each token): {ours}", parts
 
 
 def draw(table):
     figure, axis = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
-    table = better_norms(table)
     for name, color, mark in zip(NAMES, (*COLORS, "black", "0.6"), "os^DdvPX*"):
         kept, right = (table.values(each, model=name) for each in ("kept", "right"))
         axis.plot(kept, right, mark, color=color, label=name)
-    axis.set(xlabel="numbers kept for each token", ylabel=f"{HOPS} hops right (test)")
+    axis.set(xlabel="numbers kept for each token", ylabel=f"{HOPS} edges right (test)")
     axis.set_ylim(-0.03, 1.03)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
