@@ -92,7 +92,7 @@ def judge(table):
         f"{name} {said([loops_taken(curve) for curve in of(name, 'by_loop', LONG)], 0)}"
         for name in ("both, post-norm", "recall, post-norm")
     ]
-    return f"{head}: {ours}; {LONG} bits take so many loops: {', '.join(taken)}", parts
+    return f"{LONG} bits take so many loops: {', '.join(taken)}; {head}: {ours}", parts
 
 
 def loops_taken(curve):

@@ -117,15 +117,15 @@ def judge(table):
         reaches("any start leads to the same end", same, 0.95, weak=same_of_control, **to),
     ]
     exits = table.tell(["model", "hops"], dict(at_last=2, right_at_exit=2, loops_at_exit=0))
-    said = [f"right after {LOOPS} loops (exit by KL): {exits}"]
     asked = (*TRAINED, HARD)
-    of = ", ".join(str(hops) for hops in asked)
+    found = []
     for name in MODELS:
         loops = [plateau(table.median("by_loop", model=name, hops=hops)) for hops in asked]
-        at = ", ".join(str(each) for each in loops)
-        said.append(f"{name}: plateaus of {of} hops at {at} loops")
+        found.append(f"{name} {', '.join(str(each) for each in loops)}")
+    plateaus = f"loops to the plateaus of {', '.join(str(hops) for hops in asked)} hops"
     starts = table.tell(["model"], dict(same_end=2, right_from_noise=2))
-    return "; ".join([*said, f"same end from noise (cosine): {starts}"]), parts
+    ours = f"{plateaus}: {'; '.join(found)}; same end from noise (cosine): {starts}; "
+    return ours + f"right after {LOOPS} loops (exit by KL): {exits}", parts
 
 
 def draw(table):

@@ -102,7 +102,8 @@ def judge(table):
     known = table.tell(["facts", "model"], dict(right=2, loss=2))
     first = dict(facts=next(iter(FACTS)))
     sizes = table.tell(["model"], dict(weights=0, multiplications=0), **first)
-    return f"known of {known} (nats); weights of the layers (multiplications): {sizes}", parts
+    sizes = f"weights of the layers (multiplications): {sizes}"
+    return f"known, with the loss in nats, of {known}; {sizes}", parts
 
 
 def draw(table):

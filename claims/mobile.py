@@ -28,8 +28,8 @@ CLAIM = Claim(
     theirs="+0.7 and +0.8 points over each layer once (125M, 350M); the order A A B B is chosen "
     "for the cache",
     falls="A A B B is no better than A B; or, of four layers with 50 MB of weights, A A B B C C D "
-    "D takes 1.5 times as long as A B C D, or saves less than 0.05 of its time over A B C D A B C "
-    "D",
+    "D takes 1.5 times as long as A B C D, or is not faster than A B C D A B C D by 0.05 of the "
+    "time of A B C D",
     tried="one setting; 4 hops in the text stay at chance in 1,000 steps (seed 20). Seeds 20 to "
     "22: A A A A B B B B C C C C D D D D was 1.24 times as fast as A B C D four times",
     note="2 layers, each 4 times; without injection, which A B A B would get more often. A B A B "

@@ -91,7 +91,9 @@ def judged(
         return not_tested(part, "three seeds")
     for model, (numbers, bar) in learned.items():
         if np.mean(numbers) < bar:
-            return not_tested(part, f"{model} has not learned ({np.mean(numbers):.2f} of {bar})")
+            return not_tested(
+                part, f"{model} has not learned (mean {np.mean(numbers):.2f}, bar {bar})"
+            )
     return part
 
 

@@ -107,9 +107,8 @@ def judge(table):
     loops = table.tell(["model", "rank"], dict(right=2), model=STARTS)
     whole = table.tell(["model"], dict(right=2), model=("stack", *WHOLE))
     longer = table.tell(["model", "steps"], dict(right=2), model=(SCRATCH, CONVERTED))
-    ours = f"{HOPS} hops after {FEW} steps, {loops}; with or without a curriculum, as val likes: "
-    ours += f"{longer}; in one go: {whole}"
-    return ours, parts
+    ours = f"{HOPS} hops in one go: {whole}; with or without a curriculum, as val likes: {longer}; "
+    return ours + f"after {FEW} steps: {loops}", parts
 
 
 def draw(table):

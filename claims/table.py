@@ -16,16 +16,17 @@ CLAIMS = """# What the papers claim, measured in miniature
 ## What they teach together
 
 **In short.** Where a question takes steps, the same few layers used again do nearly what as many
-different layers do, on each of the three tasks where that could be tested, and can go on where
-their training ended. They add little memory. Whether a loop goes on, rests or forgets beyond its
-training is a matter of the recipe: of the norm, the loss, and the loop counts of training. Harder
-questions can be given more loops. A few starts or noisy runs, of which one is taken, solve more
-than one run of as many loops.
+different layers do, on each of the three tasks where that could be tested: least squares, edges and
+boards. On least squares and boards they also go on where their training ended. They add little
+memory. Whether a loop goes on, rests or forgets beyond its training is a matter of the recipe: of
+the norm, the loss, and the loop counts of training. Harder questions can be given more loops. A few
+starts or noisy runs, of which one is taken, solve more than one run; for the same loops in all that
+is clear for noisy runs, and not for starts.
 
 **The scale.** Nearly all models have one or two layers of width 64 and were trained for minutes on
 one core: no number here is that of a paper. A hop, an edge or a move is a step; facts are known by
-heart, or stand in the text. Boards are Sudoku of 6x6 cells, which must be searched. Of several
-settings the one that does best on val counts, on questions of their own. Numbers are medians of
+heart, or stand in the text. Boards are Sudoku of 6x6 cells, which must be searched. Settings are
+chosen on validation questions, called val here, and reported on others. Numbers are medians of
 three seeds, or of five.
 
 **What held:**
@@ -35,34 +36,36 @@ three seeds, or of five.
   when it loops five times as long (in_context_regression). One layer looped 4 times walks 4 edges
   nearly like 4 layers, 0.98 and 1.00; used once it does not, 0.00, nor with pauses, 0.24
   (latent_thoughts). Two layers used 4 times each beat the two used once on hops, 0.93 to 0.53 by
-  heart and 1.00 to 0.37 in the text; to run each twice in a row saves little time on the core of a
-  server, 1.83 times that of once instead of 1.95 (mobile). Six applications of a layer in a
-  denoising step solve 0.67 of the boards if they are loops, 0.56 if they are six layers, and 0.54
-  in six steps of one; in six steps of six each solves nearly all, 0.98 and 0.99 (looped_diffusion).
-  With eight times the compute the best number of loops rises from 4.4 to 8.1 (parcae).
+  heart and 1.00 to 0.37 in the text. To run each twice in a row saves little time here: on one core
+  of a server AABBCCDD takes 1.83 times as long as ABCD, and ABCDABCD 1.95 (mobile). With one
+  denoising step, six loops solve 0.67 of the boards and six different layers 0.56; six steps of one
+  layer solve 0.54. In six steps both solve nearly all, 0.98 and 0.99 (looped_diffusion). With eight
+  times the compute the best number of loops rises from 4.4 to 8.1 (parcae).
 - **Memory.** Loops add little: two layers hold 2.32 bits in a parameter when they are looped and
   2.36 when they are not, one layer 2.45 and 2.01, but used once it may not have learned all that it
-  can (capo). While it reads, a loop need not keep keys and values of all loops if what it asks for
-  stands in the text: along 4 edges those of the first loop and a window do, 1.00 to 0.98, and two
-  plain loops, which keep a little more, do not, 0.19. In p-hop they add nothing to the window
-  (shared_memory; p-hop on one seed).
+  can (capo). If the text holds all that is asked for, a loop can keep the keys and values of its
+  first loop and a window, and forget those of the others: along 4 edges 1.00, and 0.98 if it keeps
+  all. Two plain loops keep slightly more and have 0.19. In three hops of p-hop it fails, 0.39 to
+  1.00, on one seed (shared_memory).
 - **Harder questions, more loops.** Gates spend 6.0 loops on 6 hops and 1.0 on one (ouro); halting
   that is taught one hop after the other spends 6.0 and 1.3, and if all hops come at once it may
-  stop at 2.0 for good, on one seed of three (universal_transformer). An exit by KL spends 15 on 12
-  hops and 3 on one; at 12 hops it loses nothing, 0.99, where that of a loop with a fixed count has
-  0.88, although both are right in the end (huginn).
+  stop at 2.0 for good, on one seed of three (universal_transformer). An exit that stops when the
+  output hardly changes (by KL) takes 15 loops for 12 hops and 3 for one. At 12 hops it loses
+  nothing, 0.99; that of the control, a loop with a fixed start and count, has 0.88, although it is
+  right if it loops on (huginn).
 - **Search.** Eight noisy runs of a trained loop, of which its head takes one, solve 0.97 of the
   boards at the noise that val likes; one run without noise solves 0.78, and 0.84 with as many loops
   as val likes, up to those of all eight (ptrm). Of eight starts from noise the stillest end is
   right 0.97, one start 0.93; with as many loops in all it has 0.95, which is within the noise. One
   start of a loop that is trained with noise is better than one of the plain loop, 0.88, but eight
   starts of the plain loop solve 0.99 (equilibrium). Where the first step of a path must be searched
-  for, thoughts find it more often than written steps do at the same cost, 0.83 to 0.74, which is
-  what a blind first step gives (coconut).
-- **Trained stacks.** Layers that are run twice mostly hurt on the trained hops; in half steps they
-  hurt less, and the best span gives 0.22 more at one hop more than in training, in whole steps 0.12
-  (layer_duplication). A trained stack of six layers learns two more hops better as a loop than as
-  it is, at the same cost, 0.97 and 0.81 (retrofitted_recurrence).
+  for, latent thoughts answer right 0.83, written steps at the same cost 0.74; a blind first step
+  would give 0.75 (coconut).
+- **Trained stacks.** Layers of the plain stack that are run twice mostly hurt on the trained hops;
+  in half steps they hurt less. On questions of one hop more than in training the best span adds
+  0.22 in half steps and 0.12 in whole ones (layer_duplication). A trained stack of six layers
+  learns two more hops better as a loop than as it is, at the same cost, 0.97 and 0.81
+  (retrofitted_recurrence).
 - **Loops around the model, and in time.** A program that calls a model on parts of 6 hops answers
   48 hops, 1.00, where one call for all fails, 0.04, if the model sees the whole text. (A model that
   sees three tokens needs no calls, 0.99, at seven times the cost.) Errors stay: parts of 24 hops
@@ -75,48 +78,50 @@ three seeds, or of five.
 
 **What held in part, or under a condition:**
 
-- **Norm and loss beyond the training.** Loops that go on want post-norm. With pre-norm and recall
-  alone a net forgets what it knew, 0.04; with the progressive loss, too, it keeps it for 120 loops
-  on four seeds of five, and fails on longer strings, 0.03. With post-norm both together keep it and
-  answer strings four times as long, 1.00; recall alone does so as well, after 101 loops instead of
-  36 (deep_thinking). Loops beyond those of training bring 0.21 of all that loops gain after a
-  training on 2, where 4 are best, and nothing after one on 4 or more. Far beyond the training the
-  loss grows, to 9.3 times its lowest after a training on 2, and to 1.7 times after one on 4
-  (parcae). A loop of which a fifth of the batches begins at late states solves fewer boards after
-  192 loops than the plain loop for the same cost, 0.77 and 0.85, each with its better norm (a
-  margin of one standard error; with pre-norm of two, 0.62 and 0.76); here the plain loop loses
-  nothing by looping on (late_states). Pre-norm with scaled residuals solves 0.90 of the boards,
-  pre-norm alone 0.83 and post-norm 0.88, all within the noise; it halts by its rest, after 7.2
-  loops on easy boards and 22.1 on hard ones, at no loss, as post-norm does, too (fprm). A loop that
-  hands on a weighted mean of its results solves fewer boards than the plain loop by one standard
-  error, 0.83 and 0.93, and not clearly more than one with steps of a fixed size, 0.79; on p-hop one
-  of three seeds did not learn it, and the two others forget more than the plain loop, which keeps
-  0.56 (infiloop). Twice as far as it was trained, 0.28 of the loops that hurt an answer start in a
-  direction that helps it, and a quarter of the step mends 0.73 of these, numbers like the paper's;
-  but as many are to be expected of any failure, 1 - s, and 48 quarter steps are no better than 48
-  whole ones, 0.47 and 0.46 (quarter_step).
-- **The gradient at rest.** A loop that comes to rest needs no gradient through its loops: that of
-  the equation at rest solves 0.89 of the boards after 48 loops, as the one through all loops does,
-  0.89, and keeps a sixteenth of the numbers, however many loops there are. Two terms of its sum
-  give 0.72, one 0.46, and the plain loop 0.83, and 0.60 on one seed. After 192 loops they are
-  nearer to each other, 0.93, 0.91, 0.72 and 0.88. The first proposal of the loop at rest is no
-  nearer to the answer than that of a model trained through all loops, 0.33 and 0.36 of the cells
-  (attractor).
+- **Norm and loss beyond the training.** On strings, loops that go on want post-norm. With pre-norm
+  and recall alone a net forgets what it knew, 0.04. With the progressive loss, too, most seeds keep
+  it for 120 loops, which is not enough to decide, and random counts without that loss do as well;
+  longer strings fail, 0.03. With post-norm both together keep it and answer strings four times as
+  long, 1.00; recall alone does so as well, after 101 loops instead of 36 (deep_thinking). Trained
+  on 2 loops, a model gets 0.21 of all that loops gain from further ones, and 4 are best; trained on
+  4 or more, it gets nothing. Far beyond the training the loss grows, to 9.3 times its lowest after
+  a training on 2, to 1.7 times after one on 4, and hardly after one on 8 or 16 (parcae). A loop of
+  which a fifth of the batches begins at late states solves fewer boards after 192 loops than the
+  plain loop for the same cost, 0.77 and 0.85, each with its better norm (a margin of one standard
+  error; with pre-norm of two, 0.62 and 0.76); here the plain loop loses nothing by looping on
+  (late_states). Pre-norm with scaled residuals solves 0.90 of the hard boards, pre-norm alone 0.83
+  and post-norm 0.88, all within the noise; it halts by its rest, after 7.2 loops on easy boards and
+  22.1 on hard ones, at no loss, as post-norm does, too (fprm). A loop that hands on a weighted mean
+  of its results solves fewer boards than the plain loop by one standard error, 0.83 and 0.93, and
+  not clearly more than one with steps of a fixed size, 0.79; on p-hop, where one of three seeds did
+  not learn it, nothing is tested (infiloop). Twice as far as it was trained, 0.28 of the loops that
+  hurt an answer start in a direction that helps it, and a quarter of the step mends 0.73 of these,
+  numbers like the paper's. Random steps hardly ever fail in this way, but a quarter mends as many
+  of these few, 0.71. A rule that chooses the step is better than a quarter, and not better than the
+  better of no step and a whole one; and 48 quarter steps are no better than 48 whole ones, 0.47 and
+  0.46 (quarter_step).
+- **The gradient at rest.** A loop that comes to rest needs no gradient through its loops. With that
+  of the equation at rest it solves 0.89 of the boards after 48 loops and 0.93 after 192, as with
+  the one through all loops, and keeps a sixteenth of the numbers, however many loops there are. Two
+  terms of its sum give 0.72 and 0.91, one gives 0.46 and 0.72; the plain loop has 0.83 and 0.88,
+  and 0.60 after 48 loops on one seed. The first proposal of the loop at rest is no nearer to the
+  answer than that of a model trained through all loops, 0.33 and 0.36 of the cells (attractor).
 - **Losses on the way.** A loss after each segment of a long thought takes the tiny recursive model
   from 0.59 to 0.89 after 18 applications, and from 0.76 to 0.95 at the best counts, each with its
   better norm; with pre-norm alone it hurts, and with post-norm alone the plain loop learns on one
   seed of three (tiny_recursive_model). Exits that nobody trained give as much as a walk of one hop
   a loop, 0.63 and 0.64; a random earlier loop that learns, too, adds to them, 0.73, and the mean of
-  all losses more, 0.79. Without the injection and window of our recipe the loop learns the hops
-  with this training, 1.00, and not without it, 0.41 (elastic). A model that also learns short
-  routes, with one and a half times the loops in each step of its training, is hardly better on
-  them, 0.67 to 0.63, and just as good if it is not told its budget, 0.66 (loopformer).
-- **Routers and gates.** A router gives hard tokens more loops, 4.7 to 4.1, and chooses better than
-  chance, 0.86 to 0.74; but for the same FLOPs 4 loops for all are better, 0.91, and 7 in fewer
-  steps of training better still, 0.99 (mixture_of_recursions). A gate that is trained with the
-  model saves loops, 3.5 instead of 6.0, as few as the answers need, which leaves no room for a
-  second stage; that takes 5.6. Without its entropy term the gate waits for the last loop, 0.99,
-  though on one seed of five less, 0.61 (ouro).
+  all losses more, 0.79. Without the injection and window of our recipe the elastic loop learns the
+  hops, 1.00, and the loop that is trained at its last loop alone does not, 0.41 (elastic). A model
+  that also learns short routes, with one and a half times the loops in each step of its training,
+  is hardly better on them, 0.67 to 0.63, and just as good if it is not told its budget, 0.66
+  (loopformer).
+- **Routers and gates.** A router with a threshold for each loop gives hard tokens more loops, 4.7
+  to 4.1, and chooses better than chance, 0.86 to 0.74; but for the same FLOPs 4 loops for all are
+  better, 0.91, and 7 in fewer steps of training better still, 0.99 (mixture_of_recursions). A gate
+  that is trained with the model saves loops, 3.5 instead of 6.0, as few as the answers need, which
+  leaves no room for a second stage; that takes 5.6. Without its entropy term the gate waits for the
+  last loop, 0.99, but on one seed of five less, 0.61, so that it is not decided (ouro).
 - **Weights beside the loop.** With experts, of which each token uses a few, a loop knows nearly as
   many of 4,096 facts as six layers of as many weights, for no more compute, 0.99 and 1.00; the
   plain loop knows 0.84. Of 9,216 facts, in as many steps, it knows fewer than the layers, 0.41 to
@@ -124,23 +129,24 @@ three seeds, or of five.
   (mixture_of_experts). For facts four loops are worth little more than their block once, phi =
   0.10, two loops nothing, and hyper-connections do not help (recurrence_worth). After 300 steps a
   loop that was made of a trained stack is nearly as good as it is with a rank of 16 for each loop,
-  0.98 to 1.00; with a rank of 4 it is worse than with none if it starts as a mean of the layers,
-  0.67 to 0.85. Without ranks, too, it has learned in these steps what a loop from scratch has not,
-  0.91 and 0.07; after 1,200 both have, 1.00 (relaxed_recursive).
+  0.98 to 1.00; with a rank of 4 it is worse than with none, 0.67 to 0.85. Without ranks it has
+  learned in these steps what a loop from scratch has not, 0.91 and 0.07, with or without a
+  curriculum, as val likes; after 1,200 both have, 1.00 (relaxed_recursive).
 - **Lessons from itself.** A model that learns from its own answers goes further with those that
-  agree when it is asked twice than with all, 12 digits and 11. Without lessons it adds 11, too,
-  which is within the noise; right labels would take it to 19. Of those that agree at 20 digits 0.26
-  are right: the avalanche comes in spite of this filter, a simpler one than the paper's
+  agree when it is asked twice than with all, 12 digits and 11. Without lessons it adds 11, too, and
+  whether the lessons gain the two digits that were asked for is within the noise; right labels
+  would take it to 19. Of those that agree at 20 digits 0.26 are right. That looks like an
+  avalanche, but was not tested: from right labels, too, it does not learn so many
   (self_improvement).
 
-**What did not show:** that loops do what depth does in formulas and sums (mano, latent_thoughts),
-or in three hops, where three seeds differ too much (latent_thoughts); that several states do more
-than one (hyperloop); that shared layers do more than different ones in the tiny recursive model,
-0.59 and 0.54, where the seeds differ too much, or two states and averaged weights
-(tiny_recursive_model); that a halting bias of 0 sticks where -3 does not (universal_transformer);
-what a loop is worth for hops (recurrence_worth); and that a trained stack is a better start than
-chance (retrofitted_recurrence: in so few steps the control learned nothing). The table says what
-was missing, and the sections say what it takes.
+**What did not show,** among others: that loops do what depth does in formulas and sums (mano,
+latent_thoughts), or in three hops, where three seeds differ too much (latent_thoughts); that
+several states do more than one (hyperloop); that shared layers do more than different ones in the
+tiny recursive model, 0.59 and 0.54, where the seeds differ too much, or two states and averaged
+weights (tiny_recursive_model); that a halting bias of 0 sticks where -3 does not
+(universal_transformer); what a loop is worth for hops (recurrence_worth); and that a trained stack
+is a better start than chance (retrofitted_recurrence: in so few steps the control learned nothing).
+The table says what was missing, and the sections say what it takes.
 
 **Three claims fail here in their main sentence:** for the same FLOPs a router is not better than as
 many loops for all (mixture_of_recursions), for the same cost late states do not solve more
@@ -168,8 +174,9 @@ more seeds are needed). Otherwise it is "not tested", and the part names what is
 "reproduced in part" if some parts are shown and none is refuted; "depends" means that one is shown
 and another refuted.
 
-**Seeds.** Those below 40 had been seen when these rules were made. The sections say what was tried
-for the models and controls on seeds that are not reported; for many it was one setting.
+**Seeds.** Those below 40 had been seen when these rules were made; the verdicts that still rest on
+them are named below the table. The sections say what was tried for the models and controls; for
+many it was one setting.
 
 **The table** is written by `python -m claims.table` from [results/papers](../results/papers). The
 claims are in our words. Behind each answer stands its margin with one standard error.
@@ -223,21 +230,14 @@ def told(part):
     text = f"{part['name']}: {part['answer']}"
     if part["answer"].startswith(UNTESTED):
         return text
-    return f"{text}, {digits(part['margin'], '+')} ± {digits(part['error'])}"
-
-
-def digits(number, sign=""):
-    places = 0 if abs(number) >= 100 else 1 if abs(number) >= 10 else 2
-    return f"{number:{sign},.{places}f}"
+    margin, error = part["margin"], part["error"]
+    places = 1 if abs(margin) >= 10 else 2 if f"{abs(margin):.2f}" != f"{error:.2f}" else 3
+    return f"{text}, {margin:+,.{places}f} ± {error:.{places}f}"
 
 
 def claim_section(numbers):
     name, seeds = numbers["name"], len(numbers["seeds"])
-    first, *others = split(numbers["ours"], "; ")
-    what = ""
-    if ": " in first and not any(": " in line for line in others):  # what all the numbers are
-        what, first = first.split(": ", 1)
-        what = f", {what}"
+    what, points = told_by_block(numbers["ours"])
     lines = [
         f"## {name}",
         "",
@@ -246,21 +246,45 @@ def claim_section(numbers):
         f"- The code: [{name}.py]({name}.py). What changes in the loop: {numbers['changes']}",
         f"- Theirs: {numbers['theirs']}",
         f"- Ours, {seeds} seeds{what}:",
-        *(line for group in (first, *others) for line in told_by_line(group)),
-        f"- Tried before, on other seeds: {numbers['tried']}",
+        *points,
+        f"- Also tried: {numbers['tried']}",
     ]
     if numbers["note"]:
         lines.append(f"- Where this is not the paper: {numbers['note']}")
     return "\n".join([*lines, "", f"![{name}](../results/papers/{name}/{name}.png)", ""])
 
 
-def told_by_line(group):
+def told_by_block(ours):
+    """
+    What all the numbers are, or "", and the lines of a list. A group that has a name more than the
+    next one begins with what they both are, and so are all that follow with as many names:
+
+        "accuracy: loop: 1 hop 1.00, 2 hops 0.98; stack: 1 hop 1.00, 2 hops 0.95; weights 100"
+    """
+    groups = [split(group, ": ") for group in split(ours, "; ")]
+    counts = [len(group) for group in groups]
+    points, below = [], None  # how many names the groups below the last heading have
+    for group, after in zip(groups, [*counts[1:], None]):
+        if len(group) != below:
+            below = after if after == len(group) - 1 else None
+            if below:
+                points.append(f"  - {group.pop(0)}:")
+        points += told_by_line(group, "    - " if below else "  - ")
+    if below and counts[1:] == [below] * (len(counts) - 1):  # one block, from the beginning
+        heading, *points = points
+        what = f", {heading.removeprefix('  - ').removesuffix(':')}"
+        return what, [point.removeprefix("  ") for point in points]
+    return "", points
+
+
+def told_by_line(group, point):
     """A point of the list; if it is long ("huginn: 1 hop 1.00, 2 hops .."), with points below."""
-    *names, items = split(group, ": ")
-    if len(group) <= 160 or not names:
-        return [f"  - {group}"]
+    *names, items = group
+    line = ": ".join(group)
+    if len(line) <= 160 or not names:
+        return [point + line]
     items = split(items, r"(?<=[\d\])]), ")  # behind a number
-    return [f"  - {': '.join(names)}:", *(f"    - {item}" for item in items)]
+    return [f"{point}{': '.join(names)}:", *(f"  {point}{item}" for item in items)]
 
 
 def split(text, mark):
@@ -282,6 +306,9 @@ def claims_page():
     waiting = [name for name in names_of_claims() if name not in names]
     text = CLAIMS + f"{counted(judged)}\n\n" + cells(*COLUMNS) + cells(*["---"] * len(COLUMNS))
     text += "".join(claim_row(numbers) for numbers in judged)
+    early = [numbers["name"] for numbers in judged if min(numbers["seeds"]) < 40]
+    if early:
+        text += f"\nOn seeds below 40: {', '.join(early)}.\n"
     if waiting:
         links = ", ".join(f"[{name}]({name}.py)" for name in waiting)
         text += f"\nNot run on three seeds yet, so without a verdict: {links}.\n"

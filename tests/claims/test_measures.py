@@ -441,9 +441,15 @@ def test_a_label_is_kept_if_both_orders_agree():
 
 
 @pytest.mark.parametrize(
-    "keep, learns_from", [("all labels", 30), ("labels that agree", 30), ("no labels", 0)]
+    "keep, share, learns_from",
+    [
+        ("all labels", 1, 30),
+        ("labels that agree", 1 / 3, 30),
+        ("labels that are right", 0, 0),
+        ("no labels", 1, 0),
+    ],
 )
-def test_only_kept_labels_are_learned_and_the_teacher_stays(keep, learns_from, monkeypatch):
+def test_only_kept_labels_are_learned_and_the_teacher_stays(keep, share, learns_from, monkeypatch):
     task = long_sums.LongSums(digits=3)
     model = build(vocab_size=13, loops=2)
     before = [p.clone() for p in model.parameters()]
@@ -460,8 +466,7 @@ def test_only_kept_labels_are_learned_and_the_teacher_stays(keep, learns_from, m
     monkeypatch.setattr(self_improvement, "label", labels_a_third)
     _, rows = self_improvement.improve(model, task, keep, 30, 3, 5)
     assert all(torch.equal(one, other) for one, other in zip(before, model.parameters()))
-    kept_share = 1.0 if keep == "all labels" else pytest.approx(1 / 3)
-    assert Table([rows]).values("kept", labels=keep, digits=4) == [kept_share]
+    assert Table([rows]).values("kept", labels=keep, digits=4) == [pytest.approx(share)]
     assert {len(tokens) for tokens in seen} == {48}  # whatever is kept
     longer = [tokens for tokens in seen if (task.measure(tokens) > 3).any()]
     assert len(longer) == (6 if learns_from else 0) and isinstance(model.config, Config)

@@ -32,7 +32,7 @@ FAILED = dict(learned={"the control": ([0.1, 0.2, 0.3], 0.9)})
 def test_more(this, answer):
     assert more("a", this, [0.5, 0.5, 0.5], **LEARNED).answer == answer
     assert more("a", this, [0.5, 0.5, 0.5], **FAILED).answer == (
-        "not tested: the control has not learned (0.20 of 0.9)"
+        "not tested: the control has not learned (mean 0.20, bar 0.9)"
     )
 
 
