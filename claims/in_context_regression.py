@@ -5,7 +5,7 @@ The model is papers/in_context_regression.py; regression.py makes the prompts an
 layer, looped b times, do what a stack of b layers does, and does its error stay when it loops on?
 The control has its loss on loop b alone. Beside them: gradient descent, and least squares.
 
-    python -m claims.in_context_regression --seeds 23 24 25    13 to 16 minutes a seed on one thread
+    python -m claims.in_context_regression --seeds 40 41 42    12 minutes a seed on one thread
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from support.fast import speed_up
 from support.figures import WIDTH, label_ends, plt
 from support.hashing import stream
 
-LOOPS, LAST = 12, 8  # b and T
+LOOPS, LAST = 12, 6  # b and T
 CLAIM = Claim(
     name="in_context_regression",
     title="Looped Transformers are Better at Learning Learning Algorithms (Yang et al. 2024)",
@@ -32,10 +32,10 @@ CLAIM = Claim(
     falls="the loop is worse than the stack by 0.01 of the variance, as 12 steps of gradient "
     "descent are, or it drifts by 0.01 up to 5 b loops, as with a loss on loop b alone",
     tried="seeds 20 to 22: the stack with both norms (0.95 with post-norm), b of 8 and 12, "
-    "2,000 and 4,000 steps",
-    note=f"{D} dimensions, b = {LOOPS}, T = {LAST} (theirs b / 2); a pair is one token, and "
-    "sees all others; no curriculum. The bar of 0.01 was set after these seeds were seen: "
-    "before, a quotient of 1.25 decided, of errors of 0.2 % of the variance",
+    "2,000 and 4,000 steps. Seeds 23 to 25: T = 8, an error of 0.0020, the stack 0.0005",
+    note=f"{D} dimensions, b = {LOOPS}, T = {LAST}; a pair is one token, and sees all others; no "
+    "curriculum. The bar of 0.01 was set after seeds 23 to 25 were seen: before, a quotient of "
+    "1.25 decided, of errors of 0.2 % of the variance",
 )
 LOOPED, FINAL = "looped, loss on the last T", "looped, loss on loop b alone"
 STACK, DESCENT = f"stack of {LOOPS} layers", "gradient descent"
@@ -58,6 +58,7 @@ def measure(lab):
         curve = error_by_loop(model, *test, LOOPS if name == STACK else 5 * LOOPS)
         parameters = sum(p.numel() for p in model.core.parameters())
         row = dict(model=name, at_b=curve[LOOPS], at_5b=curve[-1], parameters=parameters)
+        row |= dict(highest=max(curve[LOOPS:]))
         yield row | dict(by_loop=curve)
     curve = descent(prompts(lab.seed, "val", 0, 10 * size), test)
     yield dict(model=DESCENT, at_b=curve[LOOPS], by_loop=curve)
@@ -78,14 +79,15 @@ def judge(table):
     at_b = {name: np.array(table.values("at_b", model=name)) for name in (*MODELS, DESCENT)}
     worse = at_b[LOOPED] - at_b[STACK]
     drift = {
-        name: np.array(table.values("at_5b", model=name)) - at_b[name] for name in (LOOPED, FINAL)
+        name: np.array(table.values("highest", model=name)) - at_b[name] for name in (LOOPED, FINAL)
     }
     learned = {"the stack, in what it explains,": (1 - at_b[STACK], 0.99)}
     to = dict(learned=learned, questions=0)
+    flat = to | dict(learned={"the loop, in what it explains,": (1 - at_b[LOOPED], 0.98)})
     descent = at_b[DESCENT] - at_b[STACK]  # as many steps of gradient descent
     parts = [
         stays_below("as good as the stack within 0.01", worse, 0.01, weak=descent, **to),
-        stays_below("flat within 0.01", drift[LOOPED], 0.01, weak=drift[FINAL], **to),
+        stays_below("flat within 0.01", drift[LOOPED], 0.01, weak=drift[FINAL], **flat),
     ]
     return f"error (share of the variance) at b = {LOOPS}: {ours}", parts
 
