@@ -123,7 +123,7 @@ def draw(table):
     axis.axvline(0, color="0.8", lw=1)
     axis.set(xlabel="loss (nats a fact)")
     axis.set_yticks(range(len(labels)), labels)
-    axis.invert_yaxis()
+    axis.set_ylim(len(MODELS) - 0.5, -0.5)
     return figure
 
 

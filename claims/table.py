@@ -117,7 +117,8 @@ three seeds, or of five.
   hops, 1.00, and the loop that is trained at its last loop alone does not, 0.41 (elastic). A model
   that also learns short routes, with one and a half times the loops in each step of its training,
   is hardly better on them, 0.67 to 0.63, and just as good if it is not told its budget, 0.66
-  (loopformer).
+  (loopformer). A loop that is told its number adds more numbers right than the same loop that is
+  told 0, 0.990 and 0.967, but the plain loop does as well, 0.993, and leaves no room (timestep).
 - **Routers and gates.** A router with a threshold for each loop gives hard tokens more loops, 4.7
   to 4.1, and chooses better than chance, 0.86 to 0.74; but for the same FLOPs 4 loops for all are
   better, 0.91, and 7 in fewer steps of training better still, 0.99 (mixture_of_recursions). A gate

@@ -77,9 +77,9 @@ def draw(table):
         losses = table.values("loss", model=name)
         axis.plot(losses, [place] * len(losses), "o", color=color)
         axis.plot(np.median(losses), place, "|", ms=24, color=color)
-    axis.set(xlabel="loss (nats a token asked, test; the scale is logarithmic)", xscale="log")
+    axis.set(xlabel="loss (nats a token asked, test)", xscale="log")
     axis.set_yticks(range(len(MODELS)), MODELS)
-    axis.invert_yaxis()
+    axis.set_ylim(len(MODELS) - 0.5, -0.5)
     return figure
 
 
