@@ -12,8 +12,7 @@ weights, after as many steps? And is it nearer to that of four plain loops, whic
 import numpy as np
 
 from claims.experiment import Claim, run_claim
-from claims.parts import lower
-from claims.rows import COLORS
+from claims.parts import is_clear, lower
 from support.figures import WIDTH, plt
 
 CLAIM = Claim(
@@ -63,8 +62,7 @@ def measure(lab):
 def judge(table):
     loss = {name: np.array(table.values("loss", model=name)) for name in MODELS}
     learned = {LONGER: (table.values("right", model=LONGER), LEARNED)}
-    between = loss[PLAIN] - loss[LONGER]
-    clear = np.mean(between) > np.std(between, ddof=1) / len(between) ** 0.5
+    clear = is_clear(loss[PLAIN], loss[LONGER])
     missing = "" if clear else f"{LONGER} that are better than {FEW}"
     middle = (loss[PLAIN] + loss[LONGER]) / 2
     nearer = f"nearer to {LONGER} than to {FEW}"
@@ -78,14 +76,9 @@ def judge(table):
 
 def draw(table):
     figure, axis = plt.subplots(figsize=(WIDTH, 3), layout="constrained")
-    for place, (name, color) in enumerate(zip(MODELS, COLORS)):
-        losses = table.values("loss", model=name)
-        axis.plot(losses, [place] * len(losses), "o", color=color)
-        axis.plot(np.median(losses), place, "|", ms=24, color=color)
+    table.dots(axis, "loss", kind="model")
     axis.axvline(0, color="0.8", lw=1)
     axis.set(xlabel="loss (nats a letter, test)")
-    axis.set_yticks(range(len(MODELS)), MODELS)
-    axis.set_ylim(len(MODELS) - 0.5, -0.5)
     return figure
 
 

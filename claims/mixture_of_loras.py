@@ -14,12 +14,10 @@ the shared weights alone could hold them, are as many right when the experts are
 
 import copy
 
-import numpy as np
 import torch
 
 from claims.experiment import Claim, run_claim
 from claims.parts import as_good, lower
-from claims.rows import COLORS
 from support.figures import WIDTH, plt
 
 CLAIM = Claim(
@@ -113,17 +111,11 @@ def judge(table):
 
 def draw(table):
     figure, axis = plt.subplots(figsize=(WIDTH, 3.5), layout="constrained")
-    labels = []
-    for place, (name, color) in enumerate(zip(MODELS, COLORS)):
-        of_model = dict(facts="many", model=name)
-        losses, weights = (table.values(each, **of_model) for each in ("loss", "weights"))
-        axis.plot(losses, [place] * len(losses), "o", color=color)
-        axis.plot(np.median(losses), place, "|", ms=24, color=color)
-        labels.append(f"{name} ({weights[0]:,} weights)")
+    table.dots(axis, "loss", kind="model", facts="many")
     axis.axvline(0, color="0.8", lw=1)
     axis.set(xlabel="loss (nats a fact)")
-    axis.set_yticks(range(len(labels)), labels)
-    axis.set_ylim(len(MODELS) - 0.5, -0.5)
+    weights = table.medians("weights", over="model", facts="many")
+    axis.set_yticks(range(len(weights)), [f"{k} ({v:,.0f} weights)" for k, v in weights.items()])
     return figure
 
 

@@ -45,6 +45,11 @@ def more(name, this, that, by=0.0, **rules):
     return part
 
 
+def is_clear(this, that):
+    """Is this higher than that, by more than one standard error of the seeds?"""
+    return more("", this, that, learned={}, questions=0).answer == YES
+
+
 def lower(name, this, that, by=0.0, **rules):
     margins = np.subtract(that, this) - by
     part = judged(name, margins, (this, that), SAME, questions=0, **rules)

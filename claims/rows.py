@@ -128,6 +128,16 @@ class Table:
             name = label if i == 0 else None
             axis.plot(range(first, first + len(curve)), curve, style, color=color, label=name)
 
+    def dots(self, axis, column, kind, **where):
+        """A line for each value of the column `kind`: each seed a point, the median a stroke."""
+        kinds = self.column(kind, beside=[column], **where)
+        for place, (name, color) in enumerate(zip(kinds, COLORS)):
+            values = self.values(column, **{**where, kind: name})
+            axis.plot(values, [place] * len(values), "o", color=color)
+            axis.plot(np.median(values), place, "|", ms=24, color=color)
+        axis.set_yticks(range(len(kinds)), kinds)
+        axis.set_ylim(len(kinds) - 0.5, -0.5)
+
     def bars(self, axis, column, group, kind, **where):
         """A group of bars for each value of the column `group`, a bar for each value of `kind`."""
         groups = self.column(group, beside=[column, kind], **where)

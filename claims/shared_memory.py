@@ -13,12 +13,11 @@ and the plain loop that keeps what its last loop made, for which it was not trai
     python -m claims.shared_memory --seeds 40 41 42          5 minutes a seed on one core
 """
 
-import numpy as np
 import torch
 
 from analyses.cache import read_token_by_token
 from claims.experiment import Claim, run_claim
-from claims.parts import as_good, more
+from claims.parts import as_good, is_clear, more
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
 
@@ -97,10 +96,9 @@ def measure(lab):
 
 
 def judge(table):
-    right = {name: np.array(table.values("right", model=name)) for name in NAMES}
+    right = {name: table.values("right", model=name) for name in NAMES}
     learned = {PLAIN: (right[PLAIN], 0.9), NEAR: (right[NEAR], 0.6)}  # one of two ends is a guess
-    more_than_alone = right[NEAR] - right[ALONE]
-    clear = np.mean(more_than_alone) > np.std(more_than_alone, ddof=1) / len(right[NEAR]) ** 0.5
+    clear = is_clear(right[NEAR], right[ALONE])
     to = dict(learned=learned, missing="" if clear else "questions that the window cannot answer")
     good, better = "as good as a memory for each loop", f"better than {TWO}"
     parts = [

@@ -266,6 +266,9 @@ def told_by_block(ours):
     """
     groups = [split(group, ": ") for group in split(ours, "; ")]
     counts = [len(group) for group in groups]
+    if len(groups) > 1 and set(counts[1:]) == {counts[0] - 1}:  # one heading for all
+        what = groups[0].pop(0)
+        return f", {what}", [line for group in groups for line in told_by_line(group, "  - ")]
     points, below = [], None  # how many names the groups below the last heading have
     for group, after in zip(groups, [*counts[1:], None]):
         if len(group) != below:
@@ -273,10 +276,6 @@ def told_by_block(ours):
             if below:
                 points.append(f"  - {group.pop(0)}:")
         points += told_by_line(group, "    - " if below else "  - ")
-    if below and counts[1:] == [below] * (len(counts) - 1):  # one block, from the beginning
-        heading, *points = points
-        what = f", {heading.removeprefix('  - ').removesuffix(':')}"
-        return what, [point.removeprefix("  ") for point in points]
     return "", points
 
 

@@ -12,11 +12,8 @@ weights, is told beside.
     python -m claims.timestep --seeds 40 41 42          9 minutes a seed on one core
 """
 
-import numpy as np
-
 from claims.experiment import Claim, run_claim
 from claims.parts import more
-from claims.rows import COLORS
 from support.figures import WIDTH, plt
 
 CLAIM = Claim(
@@ -73,13 +70,8 @@ def judge(table):
 
 def draw(table):
     figure, axis = plt.subplots(figsize=(WIDTH, 3), layout="constrained")
-    for place, (name, color) in enumerate(zip(MODELS, COLORS)):
-        losses = table.values("loss", model=name)
-        axis.plot(losses, [place] * len(losses), "o", color=color)
-        axis.plot(np.median(losses), place, "|", ms=24, color=color)
+    table.dots(axis, "loss", kind="model")
     axis.set(xlabel="loss (nats a token asked, test)", xscale="log")
-    axis.set_yticks(range(len(MODELS)), MODELS)
-    axis.set_ylim(len(MODELS) - 0.5, -0.5)
     return figure
 
 
