@@ -85,6 +85,18 @@ def test_the_first_page_says_what_the_sections_say():
         assert {*re.findall(r"\d+\.\d+", text)} <= {*re.findall(r"\d+\.\d+", shown)}, text
 
 
+def test_what_belongs_together_is_told_below_its_heading():
+    long = ", ".join(f"{hops} hops 0.{hops}0 (halts {hops}, of 9)" for hops in range(1, 9))
+    assert table.told_by_block("right (a: b): x 1; y 2") == (
+        ", right (a: b)",
+        ["  - x 1", "  - y 2"],
+    )
+    what, lines = table.told_by_block(f"weights 5; right: loop: {long}; stack: 1 hop 0.95; time 2")
+    assert what == "" and lines[:3] == ["  - weights 5", "  - right:", "    - loop:"]
+    assert lines[3:11] == [f"      - {each}" for each in long.replace("9), ", "9)|").split("|")]
+    assert lines[11:] == ["    - stack: 1 hop 0.95", "  - time 2"]
+
+
 def test_a_claim_that_was_not_run_is_said_to_wait():
     run = {path.stem for path in COMMITTED}
     waiting = re.findall(r"\nNot run on three seeds yet.*", (ROOT / "claims/README.md").read_text())
