@@ -34,7 +34,8 @@ CLAIM = Claim(
     "as many steps, or counts that grow are 0.02 worse than the same counts from the start",
     tried="three learning rates for all but the first training of the stacks, on the reported "
     "seeds, chosen on val; from scratch with a curriculum and without. Seeds 40 to 42: from "
-    "scratch in as many steps as the loop, without a curriculum, it learns nothing (0.07 of 4 hops)",
+    "scratch in as many steps as the loop, without a curriculum, it learns nothing (0.07 of 4 "
+    "hops)",
     note="4 hops by heart, then 6, in place of text, then math. A step of the loop costs as many "
     "layers as it runs, on average; the stack gets more steps as it is cheaper. The stack of 4 "
     "layers has as many weights as the loop, both trainings and the same cost. At first the "
