@@ -11,7 +11,7 @@ In the paper that is about two bits in each parameter of a stack. A loop uses ea
 several times: does it hold more? If not, what loops add is not memory. The task is facts.py. k x L
 is k layers looped L times.
 
-    python -m claims.capo          10 to 18 minutes a seed on one core
+    python -m claims.capo --seeds 40 41 42          25 minutes a seed on one core
 """
 
 import math
@@ -34,11 +34,12 @@ CLAIM = Claim(
     claim="a loop holds as many facts in a parameter as its layers do once, about two bits",
     theirs="about 2 bits in a parameter, with 1 loop as with 4 (models of 1M to 40M)",
     falls="a looped layer holds over a tenth more or less in a parameter than the same layer once",
-    tried="rates of 0.003, 0.01 and 0.02 for each model; the better of the last two counts. "
-    "On seed 0 one layer holds 2.10 bits with 0.04, so its rates end too early",
-    note="4,096 facts, names of two letters instead of written biographies; the parameters "
-    "of the embedding count. To test one layer, all five models need rates of up to 0.04: 27 "
-    "minutes a seed",
+    tried="rates of 0.003, 0.01, 0.02 and 0.04 on seed 0, where one layer holds 2.10 bits with "
+    "0.04 (so its bar is 2.0 since, and was 2.1 before). On the reported seeds the middle rate has "
+    "the lowest last loss of training in two of three for one layer, and in all for it looped. "
+    "Seeds 20 to 22, rates of 0.01 and 0.02: one layer 2.01 bits, looped 2.45",
+    note="4,096 facts, names of two letters instead of written biographies; the parameters of the "
+    "embedding count. The best of three rates counts for each model",
 )
 MODELS = {
     "1x1": dict(n_core=1, loops=1),
@@ -47,8 +48,8 @@ MODELS = {
     "2x4": dict(n_core=2, loops=4),
     "4x1": dict(n_core=4, loops=1),
 }
-RATES = (0.01, 0.02)  # with 0.003 all hold less
-ENOUGH = {"1x1": 2.1, "2x1": 2.1}  # bits in a parameter; with a rate of 0.04 1x1 holds so many
+RATES = (0.01, 0.02, 0.04)  # with 0.003 all hold less
+ENOUGH = {"1x1": 2.0, "2x1": 2.1}  # bits in a parameter
 ALL = dict(task="facts", n_embd=8, sampler="fixed", injection="none", norm="pre", curriculum=False)
 ALL |= dict(batch=1024, weight_decay=0.0, steps=4000, eval_every=2000)  # each fact 1,000 times
 

@@ -42,12 +42,12 @@ three seeds, or of five.
   boards and six different layers 0.56; six steps of one layer solve 0.54. In six steps both solve
   nearly all, 0.98 and 0.99 (looped_diffusion). With eight times the compute the best number of
   loops rises from 4.4 to 8.1 (parcae).
-- **Memory.** Loops add little: two layers hold 2.32 bits in a parameter when they are looped and
-  2.36 when they are not, one layer 2.45 and 2.01, but used once it may not have learned all that it
-  can (capo). If the text holds all that is asked for, a loop can keep the keys and values of its
-  first loop and a window, and forget those of the others: along 4 edges 1.00, and 0.98 if it keeps
-  all. Two plain loops keep slightly more and have 0.19. In three hops of p-hop it fails, 0.39 to
-  1.00, on one seed (shared_memory).
+- **Memory.** Loops add little: two layers hold 2.34 bits in a parameter when they are looped and
+  2.39 when they are not; one layer holds 2.47 and 2.08, a fifth more, which is less than what a
+  second layer adds (capo). If the text holds all that is asked for, a loop can keep the keys and
+  values of its first loop and a window, and forget those of the others: along 4 edges 1.00, and
+  0.98 if it keeps all. Two plain loops keep slightly more and have 0.19. In three hops of p-hop it
+  fails, 0.39 to 1.00, on one seed (shared_memory).
 - **Harder questions, more loops.** Gates spend 6.0 loops on 6 hops and 1.0 on one (ouro); halting
   that is taught one hop after the other spends 6.0 and 1.3, and if all hops come at once it may
   stop at 2.0 for good, on one seed of three (universal_transformer). An exit that stops when the
