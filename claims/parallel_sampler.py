@@ -5,9 +5,8 @@ The model is papers/parallel_sampler.py, which is trained as any loop. It writes
 three ways: token by token with a fixed number of loops, token by token with an exit (each token
 loops until its state rests), and with a wavefront, where a new token begins after 1, 2 or 4 passes.
 Loops, exits and wavefronts are the cheapest that val allows: those that are as right as 8 loops. Is
-the text the same, and how many passes of the core does a token take?
-In one kind of text each token needs the one before it, in the other none does: what a wavefront
-saves should depend on that.
+the text the same, and how many passes of the core does a token take? In one kind of text each token
+needs the one before it, in the other none does: what a wavefront saves should depend on that.
 
     python -m claims.parallel_sampler --seeds 43 44 45          10 minutes a seed on one core
 """

@@ -11,8 +11,6 @@ few loops? Told beside is a loop from scratch for as much as the stack and the l
     python -m claims.retrofitted_recurrence --seeds 43 44 45    16 minutes a seed on one core
 """
 
-import itertools
-
 import torch
 
 from claims.experiment import Claim, run_claim
@@ -55,15 +53,19 @@ WHOLE = "loop from scratch, for the cost of both trainings"
 STACK_ON, SMALL = "stack trained on", "4 layers"
 
 
-# a stack runs LAYERS in a step; a loop 1 before it, 2 in each loop, and 1 behind it
-FOR_BOTH = FEW + round(MANY * LAYERS / (1 + 2 * LOOPS + 1))
+def layers_run(loops):
+    """How many layers a loop runs in a step: those of prelude, core and coda."""
+    return 1 + 2 * loops + 1
+
+
+FOR_BOTH = FEW + round(MANY * LAYERS / layers_run(LOOPS))  # steps; the first training is a stack's
 
 
 def trained_on(layers):
     """The flags of a stack that is trained on as it is, at the cost of the loop."""
     ramp = RAMP / FEW
     loops = LOOPS * (1 - ramp / 2) + ramp / 2  # on average; counts are rounded up during the ramp
-    steps = round(FEW * (1 + 2 * loops + 1) / layers)  # of prelude, core and coda
+    steps = round(FEW * layers_run(loops) / layers)
     return ON | AS_IT_IS | dict(steps=steps, eval_every=steps, ramp=0, n_prelude=layers - 1)
 
 
@@ -76,28 +78,33 @@ def measure(lab):
         LOOPED: LOOP | big,
         AT_ONCE: LOOP | big | dict(ramp=0),
         SCRATCH: LOOP,
-        WHOLE: LOOP | dict(steps=FOR_BOTH, eval_every=FOR_BOTH),
+        WHOLE: LOOP | dict(steps=FOR_BOTH, eval_every=FOR_BOTH, curriculum=True),
         STACK_ON: trained_on(LAYERS) | big,
         SMALL: trained_on(4) | small,
     }
     for name, flags in models.items():
         found = []
-        for rate, curriculum in itertools.product(RATES, (False, True)):
-            if curriculum and name != SCRATCH:
-                continue
-            label = f"{name} {rate}" + " with curriculum" * curriculum
-            flags |= dict(lr=rate, curriculum=curriculum or name == WHOLE)
-            model, task, trained = lab.train(label, **flags)
+        for label, tried in settings(name, flags):
+            model, task, trained = lab.train(label, **tried)
             torch.manual_seed(lab.seed)  # of the starts from noise
             val = lab.by_loop(model, task, AFTER, 3 * trained.loops, "val")
             right = {
                 hops: lab.by_loop(model, task, hops, 3 * trained.loops) for hops in (BEFORE, AFTER)
             }
-            found.append((val[trained.loops - 1], rate, trained.loops, val.index(max(val)), right))
+            on_val, liked = val[trained.loops - 1], val.index(max(val))
+            found.append((on_val, trained.lr, trained.loops, liked, right))
         _, rate, loops, liked, right = max(found, key=lambda each: each[0])
         for hops, curve in right.items():
             most = dict(best=curve[liked], by_loop=curve) if loops > 1 else {}
             yield dict(model=name, hops=hops, right=curve[loops - 1], rate=rate) | most
+
+
+def settings(name, flags):
+    """What is tried, of which val likes one: labels and flags."""
+    for rate in RATES:
+        yield f"{name} {rate}", flags | dict(lr=rate)
+        if name == SCRATCH:
+            yield f"{name} {rate} with curriculum", flags | dict(lr=rate, curriculum=True)
 
 
 def judge(table):

@@ -73,12 +73,11 @@ RULES = dict.fromkeys(MODELS, "rest") | {PLAIN: "settle", DAMPED: "settle"}
 
 
 @torch.no_grad()
-def at_rest(model, batch, loops, share):
+def at_rest(model, batch, h, share):
     """
-    (B,): behind so many loops, an int or (B,), does no blank cell's prediction move by more than
-    NEAR in a whole step? (By total variation: half the sum of what all probabilities change.)
+    (B,): from the state h, does no blank cell's prediction move by more than NEAR in a whole step?
+    (By total variation: half the sum of what all probabilities change.)
     """
-    h = model.think(batch.tokens, loops)
     if share is None:
         share = model.parts(h).step[:, 0]
     *_, after = model.states(batch.tokens, 1, h=h)
@@ -94,8 +93,11 @@ def measure(lab):
         batch = task.batch("test", 0, lab.examples, HARD)
         curve = lab.by_loop(model, task, HARD, MOST)
         logits, loops = model.solve(batch.tokens, RULES[name], max_loops=MOST)
-        rests = at_rest(model, batch, MOST, SHARES[name])
-        right = task.check(batch, model(batch.tokens, MOST).argmax(-1))
+        with torch.no_grad():
+            after_most, where_halted = (model.think(batch.tokens, each) for each in (MOST, loops))
+        right = task.check(batch, model.readout(after_most).argmax(-1))
+        rests = at_rest(model, batch, after_most, SHARES[name])
+        still = at_rest(model, batch, where_halted, SHARES[name])
         yield dict(
             model=name,
             right=curve[-1],
@@ -104,7 +106,7 @@ def measure(lab):
             right_at_rest=(rests & right).float().mean().item(),
             halts=loops.float().mean().item(),
             right_at_halt=task.check(batch, logits.argmax(-1)).float().mean().item(),
-            at_rest_at_halt=at_rest(model, batch, loops, SHARES[name]).float().mean().item(),
+            at_rest_at_halt=still.float().mean().item(),
             by_loop=curve,
         )
 
