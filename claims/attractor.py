@@ -14,7 +14,7 @@ loops.
 
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import as_good, more, stays_below
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -84,9 +84,9 @@ def measure(lab):
         batch = task.batch("test", 0, lab.examples, HARD)
         states = model.trajectory(batch.tokens[:8], L)
         first = model(batch.tokens, 0).argmax(-1)
-        proposal = task.check(batch, first).float().mean().item()
+        proposal = mean(task.check(batch, first))
         asked = batch.targets != IGNORE
-        cells = (first == batch.targets)[asked].float().mean().item()
+        cells = mean((first == batch.targets)[asked])
         memory = [kept(model, batch.tokens[:8], batch.targets[:8], loops) for loops in (L, LONG)]
         yield dict(
             model=name,

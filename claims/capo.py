@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, run_claim
 from claims.parts import stays_below
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -69,7 +69,7 @@ def measure(lab):
         for rate in RATES:
             model, task, _ = lab.train(f"{name}_{rate}", **ALL | sizes, lr=rate)
             most = max(most, bits(model, task))
-        parameters = sum(p.numel() for p in model.parameters())
+        parameters = count_weights(model)
         density = most / parameters
         yield dict(model=name, bits_a_parameter=density, bits=most, parameters=parameters)
 

@@ -14,7 +14,7 @@ mistake, is right on 0.75 of the questions: on half of them by the way, on a qua
 
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import more, reaches
 from claims.rows import said
 from support.figures import WIDTH, plt
@@ -65,13 +65,9 @@ def measure(lab):
             row = dict(model=name, hops=hops, cost=cost)
             tokens = batch.tokens
             if name == WRITTEN:  # of its steps only the root is given
-                row |= dict(shown=share(chosen(model, tokens) == wanted))
+                row |= dict(shown=mean(chosen(model, tokens) == wanted))
                 tokens = model.generate(tokens[:, :-HOPS], HOPS, 1)
-            yield row | dict(right=share(chosen(model, tokens) == wanted))
-
-
-def share(of_those):
-    return of_those.float().mean().item()
+            yield row | dict(right=mean(chosen(model, tokens) == wanted))
 
 
 def judge(table):

@@ -101,13 +101,22 @@ class Lab:
         """Nats an answer, on the mixture of training, and how many questions are right."""
         batch = task.batch(split, 0, 4 * self.examples)
         loss, said = model.loss(batch.tokens, batch.targets)
-        return float(loss), task.check(batch, said).float().mean().item()
+        return float(loss), mean(task.check(batch, said))
 
     def best(self, model, task, difficulty, loops):
         """(accuracy on test, loops) at the loop count up to `loops` that val likes best."""
         val = self.by_loop(model, task, difficulty, loops, "val")
         chosen = val.index(max(val))
         return self.by_loop(model, task, difficulty, chosen + 1)[chosen], chosen + 1
+
+
+def mean(values):
+    """Of a tensor of any kind: of what is right (True) and wrong, the accuracy."""
+    return values.float().mean().item()
+
+
+def count_weights(module):
+    return sum(weights.numel() for weights in module.parameters())
 
 
 def as_flag(name, value):

@@ -9,7 +9,7 @@ channel, are the plain loop with pre-norm and with post-norm.
     python -m claims.fprm          4 to 12 minutes a seed on one core
 """
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import as_good, more
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -52,7 +52,7 @@ def measure(lab):
             curve = lab.by_loop(model, task, rounds, MOST)
             batch = task.batch("test", 0, lab.examples, rounds)
             logits, loops = model.solve(batch.tokens, rule, max_loops=MOST)
-            right = task.check(batch, logits.argmax(-1)).float().mean().item()
+            right = mean(task.check(batch, logits.argmax(-1)))
             best, best_loops = lab.best(model, task, rounds, MOST)
             yield dict(
                 model=name,
@@ -61,8 +61,8 @@ def measure(lab):
                 best_loops=best_loops,
                 as_trained=curve[L - 1],
                 right_at_exit=right,
-                loops_at_exit=loops.float().mean().item(),
-                rests=(loops < MOST).float().mean().item(),
+                loops_at_exit=mean(loops),
+                rests=mean(loops < MOST),
                 by_loop=curve,
             )
 

@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from analyses.exits import kl
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import as_good, more, reaches
 from support.figures import WIDTH, plt
 from support.hashing import stream
@@ -68,7 +68,7 @@ def ends(model, task, seed):
     start, _, _ = model.begin(batch.tokens)
     first = model.think(batch.tokens, LOOPS, h=torch.randn_like(start))
     second = model.think(batch.tokens, LOOPS, h=torch.randn_like(start))
-    right = task.check(batch, model.readout(first).argmax(-1)).float().mean().item()
+    right = mean(task.check(batch, model.readout(first).argmax(-1)))
     return F.cosine_similarity(first.flatten(1), second.flatten(1)).mean().item(), right
 
 
@@ -81,13 +81,13 @@ def measure(lab):
             batch = task.batch("test", 0, lab.examples, hops)
             asked = batch.targets >= 0
             logits, loops = model.solve(batch.tokens, kl, REST, LOOPS, asked)
-            right = task.check(batch, logits.argmax(-1)).float().mean().item()
+            right = mean(task.check(batch, logits.argmax(-1)))
             yield dict(
                 model=name,
                 hops=hops,
                 at_last=curve[-1],
                 right_at_exit=right,
-                loops_at_exit=loops.float().mean().item(),
+                loops_at_exit=mean(loops),
                 by_loop=curve,
             )
         same, right = ends(model, task, lab.seed)

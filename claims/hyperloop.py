@@ -11,7 +11,7 @@ they have nearly as many weights as the streams. All are narrow, so that somethi
 
 import numpy as np
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, run_claim
 from claims.parts import lower
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -65,7 +65,7 @@ def measure(lab):
     for name, flags in MODELS.items():
         model, task, rate = lab.at_best_rate(name, RATES, **ALL | flags)
         loss, right = lab.loss(model, task, "test")
-        weights = sum(each.numel() for each in model.parameters())
+        weights = count_weights(model)
         yield dict(model=name, loss=loss, right=right, weights=weights, rate=rate)
 
 

@@ -11,7 +11,7 @@ The control has its loss on loop b alone. Beside them: gradient descent, and lea
 import numpy as np
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, run_claim
 from claims.parts import stays_below
 from claims.regression import D, error_by_loop, fit, gradient_descent, least_squares, prompts
 from claims.rows import COLORS
@@ -56,7 +56,7 @@ def measure(lab):
         model = speed_up(RegressionGPT(RegressionConfig(**settings)))
         model = fit(lab, name.replace(" ", "_"), model)
         curve = error_by_loop(model, *test, LOOPS if name == STACK else 5 * LOOPS)
-        parameters = sum(p.numel() for p in model.core.parameters())
+        parameters = count_weights(model.core)
         row = dict(model=name, at_b=curve[LOOPS], at_5b=curve[-1], parameters=parameters)
         row |= dict(highest=max(curve[LOOPS:]))
         yield row | dict(by_loop=curve)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import more, reaches
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -100,7 +100,7 @@ def measure(lab):
             model, task, _ = lab.train(f"{kind} {name}", **flags)
             right, spread = watch(lab, model, task, HARD[kind], trained, most)
             curve = right.float().mean(1).tolist()
-            kept = right[-1][right[trained - 1]].float().mean().item()
+            kept = mean(right[-1][right[trained - 1]])
             yield dict(
                 task=kind,
                 model=name,

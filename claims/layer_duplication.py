@@ -11,7 +11,7 @@ chosen on val. The second stack, with injection and post-norm, is trained as a l
 import numpy as np
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import more
 from support.figures import WIDTH, plt
 
@@ -72,7 +72,7 @@ def changes(model, task, batch, damping):
 
 @torch.no_grad()
 def accuracy(model, task, batch):
-    return task.check(batch, model(batch.tokens, LAYERS).argmax(-1)).float().mean().item()
+    return mean(task.check(batch, model(batch.tokens, LAYERS).argmax(-1)))
 
 
 def judge(table):

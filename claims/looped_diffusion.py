@@ -10,7 +10,7 @@ cost in training?
 
 import numpy as np
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import as_good, more
 from claims.rows import COLORS
 from papers.looped_diffusion import denoise
@@ -47,7 +47,7 @@ BEST = "looped, best way"  # of those that cost as much as one pass through the 
 def accuracy(lab, model, task, split, steps, loops):
     batch = task.batch(split, 0, lab.examples)
     said = denoise(model, batch.tokens, steps, loops)
-    return task.check(batch, said).float().mean().item()
+    return mean(task.check(batch, said))
 
 
 def measure(lab):

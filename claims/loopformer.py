@@ -13,7 +13,7 @@ can be laid beside these.
 import numpy as np
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, mean, run_claim
 from claims.parts import as_good, more
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -54,7 +54,7 @@ def right_by_budget(lab, model, task, loops, split):
     """The accuracy with budgets of 1 .. loops, on the mixture of 1 to 6 hops."""
     batch = task.batch(split, 0, lab.examples)
     said = [model(batch.tokens, budget).argmax(-1) for budget in range(1, loops + 1)]
-    return [task.check(batch, each).float().mean().item() for each in said]
+    return [mean(task.check(batch, each)) for each in said]
 
 
 def measure(lab):
@@ -67,7 +67,7 @@ def measure(lab):
             last=right[-1],
             earlier_on_val=sum(val[:-1]) / (L - 1),
             last_on_val=val[-1],
-            weights=sum(each.numel() for each in model.parameters()),
+            weights=count_weights(model),
             by_loop=right,
         )
 

@@ -14,7 +14,7 @@ token uses, and a plain loop that is wider, has as many weights and does three t
 
 import numpy as np
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, run_claim
 from claims.parts import as_good, more
 from claims.rows import COLORS
 from papers.mixture_of_experts import ExpertsConfig
@@ -78,7 +78,7 @@ def measure(lab):
         for name, flags in MODELS.items():
             model, task, _ = lab.train(f"{name} {letters}", **ALL | flags, letters=letters)
             loss, right = lab.loss(model, task, "test")
-            weights = sum(each.numel() for each in model.core.parameters())
+            weights = count_weights(model.core)
             row = dict(weights=weights, multiplications=multiplications(model))
             yield dict(facts=facts, model=name, right=right, loss=loss) | row
 

@@ -16,7 +16,7 @@ import copy
 
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, run_claim
 from claims.parts import as_good, lower
 from support.figures import WIDTH, plt
 
@@ -66,7 +66,7 @@ def measure(lab):
     for name, flags in MODELS.items():
         model, task, _ = lab.train(name, **ALL | flags, lr=LR)
         loss, right = lab.loss(model, task, "test")
-        weights = sum(each.numel() for each in model.parameters())
+        weights = count_weights(model)
         yield dict(facts="many", model=name, loss=loss, right=right, weights=weights)
     model, task, _ = lab.train("few", **ALL | FEW | MODELS[LORAS], lr=LR)
     for name, each in {LORAS: model, MERGED: merged(model), WITHOUT: without(model)}.items():

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, run_claim
 from claims.parts import more, stays_below
 from claims.rows import COLORS
 from papers.mobile import MobileConfig, MobileGPT
@@ -83,7 +83,7 @@ def time_of_orders(width, turns):
             began = time.perf_counter()
             model(token)
             seconds.append(time.perf_counter() - began)
-    megabytes = sum(p.numel() for p in once.core.parameters()) * 4e-6
+    megabytes = count_weights(once.core) * 4e-6
     # the fastest of each: what else runs on the machine only adds time
     of_once, of_loop, of_rows = (min(seconds) for seconds in times.values())
     return dict(width=width, megabytes=megabytes, loop=of_loop / of_once, rows=of_rows / of_once)

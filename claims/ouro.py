@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import as_good, more, reaches
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -81,7 +81,7 @@ def score(model, task, split, examples, setting):
     logits, loops = model.solve(batch.tokens, answer_mask=batch.targets != IGNORE, **setting)
     loops = loops.float()
     by_hops = [loops[batch.difficulty == hops].mean().item() for hops in task.difficulties(split)]
-    right = task.check(batch, logits.argmax(-1)).float().mean().item()
+    right = mean(task.check(batch, logits.argmax(-1)))
     return dict(right=right, loops=loops.mean().item(), by_hops=by_hops)
 
 
@@ -109,7 +109,7 @@ def needed_loops(model, task, examples):
     wrong = ~torch.stack([task.check(batch, model.readout(h).argmax(-1)) for h in states])
     loops = torch.arange(1, L + 1)[:, None]
     needed = 1 + (wrong * loops).amax(0).clamp(max=L - 1)
-    return dict(loops=needed.float().mean().item(), right=1 - wrong[-1].float().mean().item())
+    return dict(loops=mean(needed), right=1 - mean(wrong[-1]))
 
 
 def asked(lab, model, task, rule):

@@ -13,7 +13,7 @@ needs the one before it, in the other none does: what a wavefront saves should d
 
 import numpy as np
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import as_good, more, reaches
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -59,7 +59,7 @@ def measure(lab):
         ways = {FIXED: fixed(loops), HURRIED: fixed(1), EXIT: one_by_one, WAVE: wavefront}
         for way, setting in ways.items():
             text, passes = write(model, task, prompt, **setting)
-            each = passes.float().mean().item() / told["tokens"]
+            each = mean(passes) / told["tokens"]
             row = dict(way=way, passes=each, right=right_of(task, prompt, text))
             yield told | row | dict(inner=setting["inner"], rest=setting["rest"])
         once, _, _ = lab.train(f"{kind} once", sampler="fixed", loops=1, **flags)
@@ -98,7 +98,7 @@ def fewest(lab, model, task):
                 setting = dict(wavefront=wavefront, inner=inner, rest=rest)
                 text, passes = write(model, task, prompt, **setting)
                 enough_right = right_of(task, prompt, text) >= enough
-                found.append((not enough_right, passes.float().mean().item(), setting))
+                found.append((not enough_right, mean(passes), setting))
         poor, _, setting = min(found, key=lambda each: each[:2])
         return found[-1][2] if poor else setting
 
@@ -107,7 +107,7 @@ def fewest(lab, model, task):
 
 def right_of(task, prompt, text):
     """The share of texts that are right, to the last token."""
-    return (text[:, task.asked :] == task.text(prompt)).all(1).float().mean().item()
+    return mean((text[:, task.asked :] == task.text(prompt)).all(1))
 
 
 def judge(table):

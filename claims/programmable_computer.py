@@ -13,7 +13,7 @@ import math
 
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import reaches
 from claims.rows import COLORS
 from claims.subleq import PROGRAMS, assemble, interpret
@@ -92,13 +92,13 @@ def measure(lab):
         yield dict(machine=machine, steps=long, exact=exact[-1], states=states, by_step=exact)
     for sharpness in SHARPNESS:
         soft, _ = exact_steps(build(loops=short, sharpness=sharpness), words[:few])
-        yield dict(sharpness=sharpness, exact=soft[-1].float().mean().item())
+        yield dict(sharpness=sharpness, exact=mean(soft[-1]))
     for precision in PRECISIONS:
         for bits in WORDS:
             model = build(16, bits, loops=short).to(getattr(torch, precision))
             words = torch.randint(2**bits, (few, 16), generator=random)
             exact, _ = exact_steps(model, words)
-            share = exact[-1].float().mean().item()
+            share = mean(exact[-1])
             yield dict(precision=precision, bits=bits, exact=share)
 
 

@@ -24,7 +24,7 @@ times as many, to go as far.
 
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import more
 from claims.rows import COLORS, said
 from support.figures import BLUE, ORANGE, WIDTH, plt
@@ -87,7 +87,7 @@ def in_steps(model, task, batch, full, step):
     right = []
     for t in range(round(MOST / step)):
         h = h + step * (model.loop(h, e, full + t, positions) - h)
-        right.append(task.check(batch, model.readout(h).argmax(-1)).float().mean().item())
+        right.append(mean(task.check(batch, model.readout(h).argmax(-1))))
     return right
 
 

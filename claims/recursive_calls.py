@@ -16,7 +16,7 @@ tokens at a time and can walk 48 hops in one call, and one that sees all of them
 
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import reaches
 from support.figures import BLUE, ORANGE, WIDTH, plt
 
@@ -59,7 +59,7 @@ def measure(lab):
         for part in PARTS:
             once, loops = lab.best(model, task, part, part * 5 // 4 + 8)
             answers = answer_by_calls(model, batch.tokens, part, loops)
-            right = (answers == batch.targets[:, -1]).float().mean().item()
+            right = mean(answers == batch.targets[:, -1])
             calls = LONG // part
             cost = calls * (part + 1) * loops  # tokens x loops
             row = dict(model=name, hops=part, right=right, once=once)

@@ -16,7 +16,7 @@ and the plain loop that keeps what its last loop made, for which it was not trai
 import torch
 
 from analyses.cache import read_token_by_token
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, mean, run_claim
 from claims.parts import as_good, is_clear, more
 from claims.rows import COLORS
 from support.figures import WIDTH, plt
@@ -73,7 +73,7 @@ def right_of(lab, model, task, one_memory):
         logits = read_token_by_token(model, batch.tokens, LOOPS, "last")
     else:
         logits = model(batch.tokens)
-    return task.check(batch, logits.argmax(-1)).float().mean().item()
+    return mean(task.check(batch, logits.argmax(-1)))
 
 
 def numbers_kept(model, name, length):
@@ -88,7 +88,7 @@ def measure(lab):
     for name, flags in MODELS.items():
         model, task, _ = lab.train(name, **ALL | flags)
         length = task.batch("val", 0, 1, HOPS).tokens.shape[1]
-        weights = sum(p.numel() for p in model.parameters())
+        weights = count_weights(model)
         for reader in {PLAIN: (PLAIN, LAST), GATED: (AT_ONCE, GATED)}.get(name, (name,)):
             right = right_of(lab, model, task, one_memory=reader in (LAST, GATED))
             kept = numbers_kept(model, reader, length)

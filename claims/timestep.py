@@ -12,7 +12,7 @@ weights, is told beside.
     python -m claims.timestep --seeds 40 41 42          9 minutes a seed on one core
 """
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, count_weights, run_claim
 from claims.parts import more
 from support.figures import WIDTH, plt
 
@@ -54,7 +54,7 @@ def measure(lab):
     for name, of_model in MODELS.items():
         model, task, _ = lab.train(name, **ALL | of_model, lr=RATES[name])
         loss, right = lab.loss(model, task, "test")
-        weights = sum(each.numel() for each in model.parameters())
+        weights = count_weights(model)
         yield dict(model=name, loss=loss, right=right, weights=weights)
 
 
