@@ -44,10 +44,11 @@ three seeds, or of five.
   loops rises from 4.4 to 8.1 (parcae).
 - **Memory.** Loops add little: two layers hold 2.34 bits in a parameter when they are looped and
   2.39 when they are not; one layer holds 2.47 and 2.08, a fifth more, which is less than what a
-  second layer adds (capo). If the text holds all that is asked for, a loop can keep the keys and
-  values of its first loop and a window, and forget those of the others: along 4 edges 1.00, and
-  0.98 if it keeps all. Two plain loops keep slightly more and have 0.19. In three hops of p-hop it
-  fails, 0.39 to 1.00, on one seed (shared_memory).
+  second layer adds (capo). If the text holds all that is asked for, a model can keep the keys and
+  values of its first loop, and those of later loops for the nearest tokens only. Along 4 edges this
+  has 1.00; two plain loops, which keep slightly more, have 0.19, and one that keeps all has 0.98.
+  In three hops of p-hop it fails, 0.39, where the one that keeps all has 1.00, on one seed
+  (shared_memory).
 - **Harder questions, more loops.** Gates spend 6.0 loops on 6 hops and 1.0 on one (ouro); halting
   that is taught one hop after the other spends 6.0 and 1.3, and if all hops come at once it may
   stop at 2.0 for good, on one seed of three (universal_transformer). An exit that stops when the
@@ -56,12 +57,12 @@ three seeds, or of five.
   right if it loops on (huginn).
 - **Search.** Eight noisy runs of a trained loop, of which its head takes one, solve 0.97 of the
   boards at the noise that val likes; one run without noise solves 0.78, and 0.84 with as many loops
-  as val likes, up to those of all eight (ptrm). Of eight starts from noise the stillest end is
-  right 0.97, one start 0.93; with as many loops in all it has 0.95, which is within the noise. One
-  start of a loop that is trained with noise is better than one of the plain loop, 0.88, but eight
-  starts of the plain loop solve 0.99 (equilibrium). Where the first step of a path must be searched
-  for, latent thoughts answer right 0.83, written steps at the same cost 0.74; a blind first step
-  would give 0.75 (coconut).
+  as val likes, up to those of all eight (ptrm). Of eight runs that start from noise, the one that
+  moves least at its end is right 0.97; a single run is right 0.93. A single run with as many loops
+  as all eight has 0.95, a difference within the error. For a single run a loop that is trained with
+  noise is better than the plain loop, 0.88; but eight runs of the plain loop solve 0.99
+  (equilibrium). Where the first step of a path must be searched for, latent thoughts answer right
+  0.83, written steps at the same cost 0.74; a blind first step would give 0.75 (coconut).
 - **Trained stacks.** Layers of the plain stack that are run twice mostly hurt on the trained hops;
   in half steps they hurt less. On questions of one hop more than in training the best span adds
   0.22 in half steps and 0.12 in whole ones (layer_duplication). A trained stack of six layers
@@ -71,80 +72,86 @@ three seeds, or of five.
 - **Loops around the model, and in time.** A program that calls a model on parts of 6 hops answers
   48 hops, 1.00, where one call for all fails, 0.04, if the model sees the whole text. (A model that
   sees three tokens needs no calls, 0.99, at seven times the cost.) Errors stay: parts of 24 hops
-  are right 0.52, and two in a row 0.27 (recursive_calls). Tokens of which each follows from the one
-  before are written in 2.2 passes a token if unfinished tokens loop together, several in a pass; 8
-  loops were trained, and 4.0 are enough one token after the other. (A layer that is used once
-  writes these texts as well, in one pass.) Tokens that do not depend on each other take 1.1 passes,
-  and 2.0 one after the other (parallel_sampler). At the same cost a recurrence in time tracks 96
-  moves, where loops over the text fail at 24, 0.13; as many loops in a row do it, too, at 13 times
-  the cost (staircase). Weights written by hand run random programs exactly (programmable_computer).
+  are right 0.52, and two in a row 0.27 (recursive_calls). Where each token of a text follows from
+  the one before, it takes 2.2 passes a token if several unfinished tokens loop together in each
+  pass. Written one after the other, tokens need 4.0 of the 8 loops of training. (A layer that is
+  used once writes these texts, too, in one pass a token.) Where tokens do not depend on each other,
+  the two ways take 1.1 and 2.0 passes a token (parallel_sampler). At the same cost a recurrence in
+  time tracks 96 moves, where loops over the text fail at 24, 0.13; as many loops in a row do it,
+  too, at 13 times the cost (staircase). Weights written by hand run random programs exactly
+  (programmable_computer).
 
 **What held in part, or under a condition:**
 
-- **Norm and loss beyond the training.** On strings, loops that go on want post-norm. With pre-norm
-  and recall alone a net forgets what it knew, 0.04. With the progressive loss, too, most seeds keep
-  it for 120 loops, which is not enough to decide, and random counts without that loss do as well;
-  longer strings fail, 0.03. With post-norm both together keep it and answer strings four times as
-  long, 1.00; recall alone does so as well, after 101 loops instead of 36 (deep_thinking). Trained
-  on 2 loops, a model gets 0.21 of all that loops gain from further ones, and 4 are best; trained on
-  4 or more, it gets nothing. Far beyond the training the loss grows, to 9.3 times its lowest after
-  a training on 2, to 1.7 times after one on 4, and hardly after one on 8 or 16 (parcae). A loop of
-  which a fifth of the batches begins at late states solves fewer boards after 192 loops than the
-  plain loop for the same cost, 0.77 and 0.85, each with its better norm (a margin of one standard
-  error; with pre-norm of two, 0.62 and 0.76); here the plain loop loses nothing by looping on
+- **Norm and loss beyond the training.** On strings, loops that go on want post-norm. (Recall is the
+  injection; the progressive loss also trains from the middle of a run.) With pre-norm and recall
+  alone a net forgets what it knew, 0.04. With that loss added, most seeds keep it for 120 loops,
+  too few to decide, and random counts in place of the loss do as well; longer strings fail, 0.03.
+  With post-norm a net with both keeps it and answers strings four times as long, 1.00; so does one
+  with recall alone, after 101 loops instead of 36 (deep_thinking). Trained on 2 loops, a model gets
+  0.21 of all that loops gain from further ones, and 4 are best; trained on 4 or more, it gets
+  nothing. Far beyond the training the loss grows, to 9.3 times its lowest after a training on 2, to
+  1.7 times after one on 4, and hardly after one on 8 or 16 (parcae). A loop that begins at late
+  states in a fifth of its training batches solves fewer boards after 192 loops than the plain loop
+  does for the same cost, 0.77 and 0.85, each with its better norm, and 0.62 and 0.76 with pre-norm;
+  the margins are one standard error and two. Here the plain loop loses nothing by looping on
   (late_states). Pre-norm with scaled residuals solves 0.90 of the hard boards, pre-norm alone 0.83
   and post-norm 0.88, all within the noise; it halts by its rest, after 7.2 loops on easy boards and
   22.1 on hard ones, at no loss, as post-norm does, too (fprm). A loop that hands on a weighted mean
   of its results solves fewer boards than the plain loop by one standard error, 0.83 and 0.93, and
   not clearly more than one with steps of a fixed size, 0.79; on p-hop, where one of three seeds did
-  not learn it, nothing is tested (infiloop). Twice as far as it was trained, 0.28 of the loops that
-  hurt an answer start in a direction that helps it, and a quarter of the step mends 0.73 of these,
-  numbers like the paper's. Random steps hardly ever fail in this way, but a quarter mends as many
-  of these few, 0.71. A rule that chooses the step is better than a quarter, and not better than the
-  better of no step and a whole one; and 48 quarter steps are no better than 48 whole ones, 0.47 and
-  0.46 (quarter_step).
-- **The gradient at rest.** A loop that comes to rest needs no gradient through its loops. With that
-  of the equation at rest it solves 0.89 of the boards after 48 loops and 0.93 after 192, as with
-  the one through all loops, and keeps a sixteenth of the numbers, however many loops there are. Two
-  terms of its sum give 0.72 and 0.91, one gives 0.46 and 0.72; the plain loop has 0.83 and 0.88,
-  and 0.60 after 48 loops on one seed. The first proposal of the loop at rest is no nearer to the
-  answer than that of a model trained through all loops, 0.33 and 0.36 of the cells (attractor).
+  not learn it, nothing is tested (infiloop). Run a loop twice as far as it was trained. Of its
+  steps that hurt an answer there, 0.28 start in a direction that helps it, and a quarter of the
+  step mends 0.73 of those, numbers like the paper's. Random steps hardly ever fail in this way, but
+  a quarter mends as large a share of the few that do, 0.71. A rule that chooses the length of the
+  step is better than a quarter, but no better than the better of no step and a whole one. And 48
+  quarter steps are no better than 48 whole ones, 0.47 and 0.46 (quarter_step).
+- **The gradient at rest.** A loop that comes to rest needs no gradient through its loops: the
+  equation of the state at rest gives one. With this gradient it solves 0.89 of the boards after 48
+  loops and 0.93 after 192, as with the one through all loops. Training keeps a sixteenth of the
+  numbers, and no more when there are more loops. The gradient is a sum; its first two terms alone
+  give 0.72 and 0.91, its first one 0.46 and 0.72. The plain loop has 0.83 and 0.88, and 0.60 after
+  48 loops on one seed. The proposal at which the loops begin is no nearer to the answer than that
+  of a model trained through all loops, 0.33 and 0.36 of the cells (attractor).
 - **Losses on the way.** A loss after each segment of a long thought takes the tiny recursive model
   from 0.59 to 0.89 after 18 applications, and from 0.76 to 0.95 at the best counts, each with its
   better norm; with pre-norm alone it hurts, and with post-norm alone the plain loop learns on one
-  seed of three (tiny_recursive_model). Exits that nobody trained give as much as a walk of one hop
-  a loop, 0.63 and 0.64; a random earlier loop that learns, too, adds to them, 0.73, and the mean of
-  all losses more, 0.79. Without the injection and window of our recipe the elastic loop learns the
-  hops, 1.00, and the loop that is trained at its last loop alone does not, 0.41 (elastic). A model
-  that also learns short routes, with one and a half times the loops in each step of its training,
-  is hardly better on them, 0.67 to 0.63, and just as good if it is not told its budget, 0.66
-  (loopformer). A loop that is told its number adds more numbers right than the same loop that is
-  told 0, 0.990 and 0.967, but the plain loop does as well, 0.993, and leaves no room (timestep).
+  seed of three (tiny_recursive_model). A model that is trained at its last loop alone is right at
+  earlier loops as often as a walk of one hop a loop, 0.63 and 0.64. Elastic training, in which a
+  random earlier loop learns, too, gives 0.73, and the mean of all losses more, 0.79. Without the
+  injection and window of our recipe the elastic model learns the hops, 1.00, and the one trained at
+  its last loop alone does not, 0.41 (elastic). A model that also learns short routes, with one and
+  a half times the loops in each step of its training, is hardly better on them, 0.67 to 0.63, and
+  just as good if it is not told its budget, 0.66 (loopformer). A loop that is told its number adds
+  more numbers right than the same loop that is told 0, 0.990 and 0.967, but the plain loop does as
+  well, 0.993, and leaves no room (timestep).
 - **Routers and gates.** A router with a threshold for each loop gives hard tokens more loops, 4.7
   to 4.1, and chooses better than chance, 0.86 to 0.74; but for the same FLOPs 4 loops for all are
   better, 0.91, and 7 in fewer steps of training better still, 0.99 (mixture_of_recursions). A gate
-  that is trained with the model saves loops, 3.5 instead of 6.0, as few as the answers need, which
-  leaves no room for a second stage; that takes 5.6. Without its entropy term the gate waits for the
-  last loop, 0.99, but on one seed of five less, 0.61, so that it is not decided (ouro).
+  that is trained with the model saves loops: it takes 3.5, as few as the answers need, where one
+  count for all takes 6.0. That leaves a second stage, which trains the gate alone, nothing to save;
+  it takes 5.6. Without the entropy term the gate puts a probability of 0.99 on the last loop, but
+  on one seed of five less, 0.61, so that this is not decided (ouro).
 - **Weights beside the loop.** With experts, of which each token uses a few, a loop knows nearly as
   many of 4,096 facts as six layers of as many weights, for no more compute, 0.99 and 1.00; the
   plain loop knows 0.84. Of 9,216 facts, in as many steps, it knows fewer than the layers, 0.41 to
   0.63, and more than the plain loop, 0.24. Experts in the MLP alone are worse, 0.96 and 0.32
   (mixture_of_experts). For facts four loops are worth little more than their block once, phi =
-  0.10, two loops nothing, and hyper-connections do not help (recurrence_worth). After 300 steps a
-  loop that was made of a trained stack is nearly as good as it is with a rank of 16 for each loop,
-  0.98 to 1.00; with a rank of 4 it is worse than with none, 0.67 to 0.85. Without ranks it has
-  learned in these steps what a loop from scratch has not, 0.91 and 0.07, with or without a
-  curriculum, as val likes; after 1,200 both have, 1.00 (relaxed_recursive). Low-rank matrices that
-  a router chooses for each token hold facts no better than as many of which each loop has its own,
-  2.382 and 2.262 nats a fact; and they cannot be merged into one: of fewer facts, all of which they
-  know, one knows 0.25, and none 0.21 (mixture_of_loras).
+  0.10, two loops nothing, and hyper-connections do not help (recurrence_worth). Take a loop that
+  was made of a trained stack, and train it for 300 steps. With matrices of rank 16 for each loop it
+  is nearly as good as the stack, 0.98 to 1.00; with a rank of 4 it is worse than with none, 0.67 to
+  0.85. With none, and with or without a curriculum, as val likes, it has learned in these steps
+  what a loop from scratch has not, 0.91 and 0.07; after 1,200 both have, 1.00 (relaxed_recursive).
+  Low-rank matrices that a router chooses for each token hold facts no better than as many weights
+  in matrices of each loop's own, at a loss of 2.382 and 2.262 nats a fact. Nor can they be merged
+  into one: of a smaller set of facts, all known before, 0.25 are still right with the merged
+  matrix, and 0.21 with none (mixture_of_loras).
 - **Lessons from itself.** A model that learns from its own answers goes further with those that
-  agree when it is asked twice than with all, 12 digits and 11. Without lessons it adds 11, too, and
-  whether the lessons gain the two digits that were asked for is within the noise; right labels
-  would take it to 19. Of those that agree at 20 digits 0.26 are right. That looks like an
-  avalanche, but was not tested: from right labels, too, it does not learn so many
-  (self_improvement).
+  agree when it is asked twice, up to 12 digits, than with all, 11. Without such lessons it reaches
+  11, too. Whether they gain the two digits that the claim asks for is within the noise; right
+  labels would take it to 19. Of the answers that agree at 20 digits 0.26 are right. That looks like
+  an avalanche of wrong labels, but was not tested as one: even from right labels the model does not
+  learn so many digits (self_improvement).
 
 **What did not show,** among others: that loops do what depth does in formulas and sums (mano,
 latent_thoughts), or in three hops, where three seeds differ too much (latent_thoughts); that
