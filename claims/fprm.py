@@ -22,13 +22,15 @@ CLAIM = Claim(
     changes="pre-norm, with scales on what each branch keeps and adds; halts when nothing moves",
     claim="with pre-norm and scaled residuals a loop solves more than with post-norm, or with "
     "pre-norm alone, and it halts by its fixed point, later on harder questions, at no loss",
-    theirs="Sudoku-Extreme 0.942 (7M), where the tiny recursive model has 0.747 (post-norm)",
+    theirs="Sudoku-Extreme 0.942 (7M, up to 35,000 loops, steps that shrink by 0.997), where the "
+    "tiny recursive model has 0.747 with attention (post-norm), and 0.87 with an MLP in its place",
     falls="a plain loop of either norm solves as many boards, or the halt comes no loop later on "
     "hard boards, or loses 0.05",
     tried="one setting of FPRM (120 steps with seed 0: it learns, a little later than pre-norm)",
     note="6x6 boards; a loss after every loop instead of every six, no noise at the start, no "
     "convolution; 12 loops of one layer, where theirs trains up to 72 of two, so that the depth at "
-    "which post-norm fails is not reached here",
+    "which post-norm fails is not reached here. A step shrinks by 0.99 after five loops without "
+    "progress, as in their training, and 64 loops are the most",
 )
 L, MOST = 12, 64  # loops in training, and the most in the test
 EASY, HARD = 2, 32  # rounds; 32 is the name of boards that singles do not solve

@@ -23,7 +23,8 @@ CLAIM = Claim(
     changes="several states for each token; a loop reads a mixture of them and writes into each",
     claim="with hyper-connections after each loop, a looped model is better than without, and "
     "better than a stack of the same depth with more weights",
-    theirs="lower perplexity than transformers of the same depth with about 50 % fewer weights",
+    theirs="four streams, perplexity of 136M 14.40, a transformer of 238M 14.65; of 991M 8.49, of "
+    "2,018M 8.60 (from descriptions of the paper)",
     falls="the loss is not 0.02 nats below that of the plain loop, of a wider one with as many "
     "weights, of 3 layers with as many weights, or of 6 layers",
     tried="three learning rates for each model, on the reported seeds, chosen on val. At a width "
@@ -34,11 +35,13 @@ CLAIM = Claim(
     "state 0.52 and (width 34) 0.004; with 0.006 4 streams 0.006 (32). Width 16: 0.34 at the best "
     "rate, one state 1.33 at 0.006",
     note="hops by heart in place of text, all kinds of questions from the start, so the loss in "
-    "nats an answer is what is compared; pre-norm for all. Four streams (theirs: not known to us). "
-    "Their other baseline, a stack with hyper-connections, is not here. Hops are learned at once "
-    "or not at all: wide models leave no loss, and of narrow ones the seeds differ more than the "
-    "models. A task whose loss falls smoothly is needed, such as text; on single facts "
-    "hyper-connections do not help (recurrence_worth)",
+    "nats an answer is what is compared; pre-norm for all. Four streams, as theirs, which have a "
+    "learned factor before each gate, too; four loops, theirs three. The plain loop has no vector "
+    "of its own for each loop, so streams and vectors are tested together. Their other baseline, a "
+    "stack with hyper-connections, is not here. Hops are learned at once or not at all: wide "
+    "models leave no loss, and of narrow ones the seeds differ more than the models. A task whose "
+    "loss falls smoothly is needed, such as text; on single facts hyper-connections do not help "
+    "(recurrence_worth)",
 )
 LOOPS, STEPS, RATES = 4, 4000, (6e-3, 1.2e-2, 2.4e-2)
 STREAMS, PLAIN, WIDER, STACK, SMALL = (

@@ -25,8 +25,8 @@ CLAIM = Claim(
     changes="each loop is told its time and step; short routes imitate the long one",
     claim="told its budget, one model is better at smaller budgets than the first loops of a plain "
     "loop, as good at the longest, and needs to be told",
-    theirs="perplexity and reasoning fall smoothly with the budget (3 blocks, 8 loops, the Pile), "
-    "those of loops of a fixed count collapse; numbers not verified",
+    theirs="with a smaller budget perplexity and reasoning get worse smoothly (3 blocks, 8 loops, "
+    "the Pile), and with a loop of a fixed count they collapse; numbers not verified",
     falls="with 1 to 7 loops it gains less than 0.05 on the first loops of the plain one, loses "
     "more than 0.02 with 8, or is as good when it is not told",
     tried="whether it trains (seed 0, 300 steps, 2 hops); both norms for the plain loop on the "

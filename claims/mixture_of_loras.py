@@ -37,7 +37,8 @@ CLAIM = Claim(
     note="facts by heart from scratch, where theirs is an encoder of texts that is distilled from "
     "a larger model, with experts in some of its groups of layers. Theirs beats a larger stack: "
     "for facts the weights count, so that the stack, a third larger, a wider loop and the plain "
-    "loop, two fifths smaller, are only told. Four experts of rank 6, two for each token. Their "
+    "loop, two fifths smaller, are only told. Four experts of rank 6, two for each token, whose "
+    "weights are added; in one description of theirs it is the outputs of an MLP for each. Their "
     "own ablation, experts behind the MLP instead of in its weights, is not here. By what we know "
     "theirs merges with equal shares, or with shares by use; here it is the mean of the products "
     "of their factors, without further training",

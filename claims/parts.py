@@ -14,7 +14,8 @@ The margin of a part is the distance from what it asks for. It is answered with 
         nor below a loss of nearly 0, and a bar that the `weak` model passes, too, says nothing;
     (c) the margin is larger than its standard error, of the seeds and of the questions.
 
-Otherwise it says "no difference seen", or "not tested" and what is missing.
+Otherwise it says "no difference seen", or "not tested" and what is missing: within the noise of a
+bar, more seeds.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class Part:
 
 
 def more(name, this, that, by=0.0, **rules):
-    part = judged(name, np.subtract(this, that) - by, (this, that), SAME, **rules)
+    inside = NOISE if by else SAME
+    part = judged(name, np.subtract(this, that) - by, (this, that), inside, **rules)
     if rules.get("questions", QUESTIONS) and np.mean(that) + by + part.error >= 1:
         return not_tested(part, "the control leaves no room above it")
     return part
@@ -52,7 +54,8 @@ def is_clear(this, that):
 
 def lower(name, this, that, by=0.0, **rules):
     margins = np.subtract(that, this) - by
-    part = judged(name, margins, (this, that), SAME, questions=0, **rules)
+    inside = NOISE if by else SAME
+    part = judged(name, margins, (this, that), inside, questions=0, **rules)
     if np.mean(that) - by - part.error <= 0:
         return not_tested(part, "the loss of the control leaves no room below it")
     return part

@@ -37,7 +37,8 @@ CLAIM = Claim(
     note="4 hops by heart, then 6, in place of text, then math. A step of the loop costs as many "
     "layers as it runs, on average; the stack gets more steps as it is cheaper. The stack of 4 "
     "layers has as many weights as the loop, both trainings and the same cost. At first the "
-    "injection is h + e with a noisy h, so that the loop does not compute what the stack did",
+    "injection is h + e with a noisy h, a hundred times noisier than theirs, so that the loop does "
+    "not compute what the stack did",
 )
 BEFORE, AFTER = 4, 6  # hops of the stack's training, and of the second one
 LAYERS, LOOPS, MANY, FEW, RAMP = 6, 4, 3000, 600, 300

@@ -29,7 +29,8 @@ CLAIM = Claim(
     changes="all loops share one set of keys and values: the first loop's, or a gated one",
     claim="a loop whose loops share the first one's keys and values, and keep a window of their "
     "own, is as good as one that keeps those of each loop",
-    theirs="five loops, a window of 64 in 4,096 tokens: better than with 4.7 times the memory",
+    theirs="five loops, a window of 64 in 4,096 tokens: perplexity better by 1.12 to 1.82 than "
+    "that of a transformer of the same size, with 76 to 79 % less memory (from its abstract)",
     falls="with a shared memory 0.05 fewer are right than with one for each loop, or not 0.02 more "
     "than with two plain loops, which keep more",
     tried="seed 0, on val (pre-norm, post-norm): plain 0.99 and 1.00, first and a window 1.00 and "

@@ -117,9 +117,9 @@ seeds, or of five.
   expected if failures of all lengths were alike. Random steps fail too rarely there to compare.
   After the 8 loops of training it is the other way round: its own steps hardly ever fail in this
   way, and of the random ones that hurt 0.44 do. A rule that chooses the length of the step, and
-  looks at the right answer for that, is better than a quarter and worse than the better of no step
-  and a whole one. From these loops on, 48 quarter steps are no better than 48 whole ones, 0.47 and
-  0.46; after the trained 8 it had 1.00 (quarter_step).
+  looks at the right answer for that, is better than a quarter, though not than the better of no
+  step and a whole one. From these loops on, 48 quarter steps are no better than 48 whole ones, 0.47
+  and 0.46; after the trained 8 it had 1.00 (quarter_step).
 - **The gradient at rest.** A loop that comes to rest needs no gradient through its loops: the
   equation of the state at rest gives one. With this gradient it solves 0.89 of the boards after 48
   loops and 0.93 after 192, as with the one through all loops. Training keeps a sixteenth of the
@@ -135,10 +135,11 @@ seeds, or of five.
   random earlier loop learns, too, gives 0.73, and the mean of all losses more, 0.79. Without the
   injection and window of our recipe the elastic model learns the hops, 1.00, and the one trained at
   its last loop alone does not, 0.41 (elastic). A model that also learns short routes, with one and
-  a half times the loops in each step of its training, is hardly better on them, 0.67 to 0.63, and
-  just as good if it is not told its budget, 0.66 (loopformer). A loop that is told its number adds
-  more numbers right than the same loop that is told 0, 0.990 and 0.967, on two seeds of three, but
-  the plain loop does as well, 0.993, and leaves no room (timestep).
+  a half times the loops in each step of its training, is better on them, 0.67 to 0.63, within the
+  noise of the bar of a twentieth, and as good if it is not told its budget, 0.66 (loopformer). A
+  loop that is told its number adds more numbers right than the same loop that is told 0, 0.990 and
+  0.967, on two seeds of three, but the plain loop does as well, 0.993, and leaves no room
+  (timestep).
 - **Routers and gates.** A router with a threshold for each loop gives hard tokens more loops, 4.7
   to 4.1, and chooses better than chance, 0.86 to 0.74; but for the same FLOPs of training 4 loops
   for all are better, 0.91. In fewer steps of training 7 for all are better still, 0.99; they also

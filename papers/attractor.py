@@ -11,10 +11,10 @@ state at rest, and J = df/dh. The weights get
 
 A term of this sum is the one before it, sent backwards through one loop. So training keeps two
 loops in memory, whether the state took 10 loops to come to rest or 1,000. If the sum is cut off
-after k terms, the gradient is that through the last k loops of a loop at rest. The code of the
-authors takes two terms, and calls it one step. All of it is true only at rest, and the sum has a
-limit only where the loop brings states nearer to each other. A term that is longer than the one
-before it is therefore cut to its length, for each sequence.
+after k terms, the gradient is that through the last k loops of a loop at rest. One step is the
+first term in the paper of 2026, and the first two in the code of its authors. All of it is true
+only at rest, and the sum has a limit only where the loop brings states nearer to each other. A term
+that is longer than the one before it is therefore cut to its length, for each sequence.
 
 In the attractor model the prelude proposes the state. A loop takes the proposal e, and adds what
 its branches find in h + e, times a gate that starts small. So the loop brings states nearer to each
@@ -22,9 +22,11 @@ other, at least at first.
 
 What is different here: the loop, h <- e + gate * branches(h + e), and the gradient of its last
 state. (The paper of 2019 solves both equations with Broyden's method, that of 2026 with Anderson
-acceleration; here loops are simply repeated. Theirs has a gate in each branch, which in its
-configuration for Sudoku starts at 0.5 and is at most 0.75; that such a loop comes to rest is helped
-there by a penalty on J. The code of its authors cuts only the second term.)
+acceleration; here loops are simply repeated. Theirs has a gate in each branch, which in a
+configuration for Sudoku starts at 0.5 and is at most 0.75. The model for Sudoku that the paper
+describes is another: a tiny recursive model, papers/tiny_recursive_model.py, without gates and with
+a penalty on J, whose gradient goes through a few more loops at rest. The code of its authors cuts
+only the second term.)
 
     python train.py --task sudoku --model attractor --n_prelude 1 --loops 24
     python -m claims.attractor

@@ -16,12 +16,12 @@ training `merge` puts the mean of all experts into W, and the router is not aske
 
 What is different here: the MLP of the core, a term of the loss that keeps the experts equally busy
 (Fedus et al. 2022, arXiv 2101.03961), and `merge`. We have not seen the authors' code; the formula
-is that of a description of the paper, and so are two experts for each token. alpha / r is 2 and
-there are four experts, as in a configuration that the authors have published (there a token has one
-expert, and the term of the loss weighs 0.1, ours 0.01). It is ours that p is that of all experts if
-only one is chosen (else nothing would teach the router), that both matrices of the MLP are changed,
-by one router, and how `merge` averages: the products B_i A_i. (Theirs is an encoder with GeGLU,
-distilled from a larger one.)
+is that of a description of the paper, and so are two experts for each token; in another description
+the outputs of an MLP for each expert are added up, which is the same for one expert alone. alpha /
+r is 2 and there are four experts, as in a configuration that the authors have published (there a
+token has one expert, and the term of the loss weighs 0.1, ours 0.01). It is ours that p is that of
+all experts if only one is chosen (else nothing would teach the router), and how `merge` averages:
+the products B_i A_i. (Theirs is an encoder with GeGLU, distilled from a larger one.)
 
     python train.py --task multihop --model mixture_of_loras --sampler fixed --loops 6
     python -m claims.mixture_of_loras

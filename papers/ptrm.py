@@ -3,16 +3,16 @@ PTRM: Probabilistic Tiny Recursive Model (Sghaier, Parviz, Jolicoeur-Martineau 2
 2605.19943)
 
 A tiny recursive model that went astray goes on in circles, since nothing in it is left to chance.
-PTRM needs no training of its own: it takes a trained model, adds noise to its answer y before every
-segment, and runs each question several times. One of the runs finds the way out. Which one? The
-model has a head q that was trained to say whether the answer is right by now; it was made to end
-the training on a question early. The run with the largest q gives the answer.
+PTRM needs no training of its own: it takes a trained model, adds noise to its latent state before
+every segment, and runs each question several times. One of the runs finds the way out. Which one?
+The model has a head q that was trained to say whether the answer is right by now; it was made to
+end the training on a question early. The run with the largest q gives the answer.
 
 What is different here: the head of the tiny recursive model, its term in the loss (both are in the
 paper of 2025, but not in tiny_recursive_model.py), and `explore`. (The head reads the mean of y
-over all positions, theirs a position of its own. Descriptions of the paper say that the noise
-enters the latent state, which may be z; it enters y here, as in the code of readers of the paper,
-github.com/JerMa88/PTRM. Their own code we have not seen.)
+over all positions, theirs a position of its own. The latent state is z in descriptions of the paper
+and in most code of its readers; here the noise enters y, as in one of them,
+github.com/JerMa88/PTRM, so that a model without z can have it. Their own code we have not seen.)
 
     python train.py --task sudoku --model ptrm --loops 6 --segments 3
     answers = model.best_of(tokens, runs=16, segments=16, noise=0.3)

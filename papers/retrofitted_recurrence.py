@@ -16,9 +16,10 @@ depth and makes one layer of several.
 
 What is different here: `convert` takes over layers of a stack, `loss` shortens the loop counts that
 are drawn, and the embedding is normed before the prelude, as in the stack, and not behind it. Start
-(noise) and injection (concat) are those of the paper, whose loop is Huginn's. We have not seen the
-authors' code: that the counts grow in a straight line, and that the injection starts as h + e, is
-ours.
+(noise) and injection (concat) are those of Huginn, as in the paper, but in the authors' code, read
+in a copy (github.com/LoopedLMs/retrofitting-recurrence), the noise is a hundred times smaller and W
+starts at random. There the mean of the counts grows, in a straight line, too; here the counts that
+were drawn are shortened.
 
     python train.py --no-tied --sampler fixed --loops 6 --norm pre --injection none --out runs/stack
     python train.py --model retrofitted_recurrence --start runs/stack --sampler poisson --loops 4

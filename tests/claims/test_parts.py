@@ -47,6 +47,12 @@ def test_the_error_is_of_the_seeds_and_of_the_questions():
     assert counted.error == pytest.approx((1 / 3) ** 0.5) and counted.answer == "yes"
 
 
+def test_within_the_noise_of_a_bar_more_seeds_are_needed():
+    this, that = [0.60, 0.64, 0.62], [0.5, 0.5, 0.5]
+    assert more("a", this, that, 0.12, **LEARNED).answer == NOISE
+    assert more("a", [0.50, 0.52, 0.49], that, **LEARNED).answer == "no difference seen"
+
+
 def test_above_a_perfect_control_there_is_no_room():
     for control, by in (([1.0] * 3, 0.0), ([0.81] * 3, 0.2)):
         part = more("a", [1.0] * 3, control, by, **LEARNED)
@@ -60,7 +66,7 @@ def test_above_a_perfect_control_there_is_no_room():
     [
         ([0.3, 0.4, 0.5], [1.0, 1.0, 1.0], "yes"),
         ([1.3, 1.4, 1.5], [1.0, 1.0, 1.0], "no"),
-        ([0.7, 1.2, 0.8], [1.0, 1.0, 1.0], "no difference seen"),
+        ([0.7, 1.2, 0.8], [1.0, 1.0, 1.0], NOISE),  # whether by 0.1, that is; it is lower
     ],
 )
 def test_a_lower_loss(this, control, answer):
