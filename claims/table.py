@@ -102,24 +102,26 @@ seeds, or of five.
   with recall alone, after 101 loops instead of 36 (deep_thinking). Trained on 2 loops, fewer than
   its questions of 4 hops need, a model gets 0.21 of all that loops gain from further ones, and 4
   are best; trained on 4 or more, it gets nothing. After 64 loops the loss is 9.3 times its lowest
-  if 2 were trained, 1.7 times if 4 were, and hardly higher if 8 or 16 were (parcae). A loop that
-  begins at late states in a fifth of its training batches solves fewer boards after 192 loops than
-  the plain loop does for the same cost, 0.77 and 0.85, each with its better norm, and 0.62 and 0.76
-  with pre-norm; the margins are one standard error and two. Here the plain loop loses nothing by
-  looping on (late_states). Pre-norm with scaled residuals solves 0.90 of the hard boards, pre-norm
-  alone 0.83 and post-norm 0.88, all within the noise; it halts by its rest, after 7.2 loops on easy
-  boards and 22.1 on hard ones, at no loss, as post-norm does, too (fprm). A loop that hands on a
-  weighted mean of its results solves fewer boards than the plain loop by one standard error, 0.83
-  and 0.93, and not clearly more than one with steps of a fixed size, 0.79; on p-hop, where one of
-  three seeds did not learn it, nothing is tested (infiloop). Run a loop twice as far as it was
-  trained. Of its steps that hurt an answer there, 0.28 start in a direction that helps it, and a
-  quarter of the step mends 0.73 of those, numbers like the paper's. Three quarters would be
-  expected if failures of all lengths were alike. Random steps fail too rarely there to compare.
-  After the 8 loops of training it is the other way round: its own steps hardly ever fail in this
-  way, and of the random ones that hurt 0.44 do. A rule that chooses the length of the step, and
-  looks at the right answer for that, is better than a quarter, though not than the better of no
-  step and a whole one. From these loops on, 48 quarter steps are no better than 48 whole ones, 0.47
-  and 0.46; after the trained 8 it had 1.00 (quarter_step).
+  if 2 were trained, 1.7 times if 4 were, and hardly higher if 8 or 16 were (parcae).
+- **Many loops on boards.** A loop that begins at late states in a fifth of its training batches
+  solves fewer boards after 192 loops than the plain loop does for the same cost, 0.77 and 0.85,
+  each with its better norm, and 0.62 and 0.76 with pre-norm; the margins are one standard error and
+  two. Here the plain loop loses nothing by looping on (late_states). Pre-norm with scaled residuals
+  solves 0.90 of the hard boards, pre-norm alone 0.83 and post-norm 0.88, all within the noise; it
+  halts by its rest, after 7.2 loops on easy boards and 22.1 on hard ones, at no loss, as post-norm
+  does, too (fprm). A loop that hands on a weighted mean of its results solves fewer boards than the
+  plain loop by one standard error, 0.83 and 0.93, and not clearly more than one with steps of a
+  fixed size, 0.79; on p-hop, where one of three seeds did not learn it, nothing is tested
+  (infiloop).
+- **Steps that hurt.** Run a loop twice as far as it was trained. Of its steps that hurt an answer
+  there, 0.28 start in a direction that helps it, and a quarter of the step mends 0.73 of those,
+  numbers like the paper's. Three quarters would be expected if failures of all lengths were alike.
+  Random steps fail too rarely there to compare. After the 8 loops of training it is the other way
+  round: its own steps hardly ever fail in this way, and of the random ones that hurt 0.44 do. A
+  rule that chooses the length of the step, and looks at the right answer for that, is better than a
+  quarter, though not than the better of no step and a whole one. From these loops on, 48 quarter
+  steps are no better than 48 whole ones, 0.47 and 0.46; after the trained 8 it had 1.00
+  (quarter_step).
 - **The gradient at rest.** A loop that comes to rest needs no gradient through its loops: the
   equation of the state at rest gives one. With this gradient it solves 0.89 of the boards after 48
   loops and 0.93 after 192, as with the one through all loops. Training keeps a sixteenth of the
