@@ -12,7 +12,8 @@ gradient. The next segment goes on from the state that this one left: that is *d
 a net that learns to improve any answer. HRM cut the gradient to one step.
 
 What is different here: a loop is one recursion, the state is twice as wide, and the loss is the
-mean over the segments. (The paper takes one step of the optimizer for each segment.)
+mean over the segments. (The paper takes one step of the optimizer for each segment, and its y and z
+start as two fixed vectors, where ours both start as x.)
 
     python train.py --task sudoku --model tiny_recursive_model --loops 6 --segments 3
     python -m claims.tiny_recursive_model
@@ -52,6 +53,9 @@ class TinyRecursiveModel(LoopedGPT):
 
     def loop(self, h, e, t, positions):
         y, z = h.chunk(2, dim=-1)
+        if self.config.inner == 0:
+            # y + e, not y + z: the start z = e has no gradient once the state is cut off
+            return torch.cat((super().loop(y, e, t, positions), z), dim=-1)
         for i in range(self.config.inner):
             is_last = i == self.config.inner - 1
             learns = torch.is_grad_enabled() and (is_last or not self.config.one_step)

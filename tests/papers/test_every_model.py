@@ -45,3 +45,20 @@ def test_the_state_that_is_measured_has_the_width_of_a_state(name):
     state = model.think(torch.randint(11, (3, 7)), 2)
     proper = model.proper_state(state)
     assert proper.shape[-1] == (32 if name in ("tiny_recursive_model", "ptrm") else 16)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*NO_MODEL_OF_TRAIN}))
+def test_the_question_learns_also_where_the_gradient_is_cut_off(name):
+    cls = find_model(name)
+    shape = dict(vocab_size=11, n_embd=16, n_head=2, loops=4)
+    if name == "looped_diffusion":
+        shape |= dict(causal=False)
+    try:
+        model = cls(cls.config_class(**shape, backprop_loops=1))
+    except ValueError as refusal:
+        assert "backprop_loops" in str(refusal)
+        return
+    torch.manual_seed(0)
+    tokens, targets = torch.randint(11, (2, 6, 7))
+    model.loss(tokens, targets, 4)[0].backward()
+    assert model.prelude_norm.weight.grad.abs().sum() > 0

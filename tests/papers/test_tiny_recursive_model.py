@@ -71,6 +71,26 @@ def test_without_inner_updates_it_is_the_loop_as_it_was():
     )
 
 
+@pytest.mark.parametrize("cut", (0, 1, 2))
+def test_without_inner_updates_its_gradient_is_that_of_the_loop_also_where_it_is_cut_off(cut):
+    model = small(inner=0, segments=1, backprop_loops=cut)
+    plain = build(model=LoopedGPT, backprop_loops=cut)
+    plain.load_state_dict(model.state_dict())
+    found, wanted = (
+        gradients(each, each.loss(tokens(), tokens(2), 5)[0]) for each in (model, plain)
+    )
+    for name, gradient in wanted.items():
+        assert gradient.abs().sum() > 0
+        assert torch.allclose(found[name], gradient, atol=1e-5), name
+
+
+def test_with_every_setting_the_question_learns():
+    for inner in (0, 1, 2):
+        model = small(inner=inner, segments=2, backprop_loops=1)
+        found = gradients(model, model.loss(tokens(), tokens(2), 4)[0])
+        assert found["prelude_norm.weight"].abs().sum() > 0
+
+
 def test_counts_are_shared_by_the_segments():
     model = small(segments=2)
     loss = model.loss(tokens(), tokens(2), torch.tensor([3, 4, 1, 2, 7]))[0]
