@@ -11,8 +11,9 @@ token alone, whether it will be chosen; at test a token goes on if its score is 
 depths.
 
 The tokens that loop attend to one another alone ("recursion-wise" keys). With expert choice a part
-of the result, alpha times the score, is added to their state, h + alpha g f(h); with token choice
-the result replaces it.
+of the result, alpha times the score, is added to their state, h + alpha g f(h). With token choice
+the result replaces it, but for a token's last loop, which adds the score times its result to the
+state before the first loop.
 
 What is different here: only the chosen tokens take the result of a loop, and only they are seen. (f
 is computed for all tokens, to keep the code short; the loops that would be needed are counted. A
@@ -38,7 +39,7 @@ from looped import Config, LoopedGPT, init_weights
 class RecursionsConfig(Config):
     route: Literal["topk", "threshold", "random", "depth"] = "topk"  # depth is token choice
     alpha: float = 0.1  # expert choice: the largest part of the result that is added
-    router_loss: float = 0.01  # weight of the router's own loss
+    router_loss: float = 0.001  # weight of the router's own loss (theirs)
 
 
 class Recursions(LoopedGPT):
@@ -61,12 +62,14 @@ class Recursions(LoopedGPT):
     def loop(self, h, e, t, positions):
         h, taken, router_loss = h[..., :-2], h[..., -2], h[..., -1]
         if self.config.route == "depth":
-            chosen, weight, loss = self.token_choice(e, t)
+            chosen, is_last, score, loss = self.token_choice(e, t)
         else:
-            chosen, weight, loss = self.expert_choice(h, t, taken)
-        after = weight[..., None] * super().loop(h, e, t, self.seen(chosen, positions))
-        if self.config.route != "depth":
-            after = h + self.config.alpha * after
+            chosen, score, loss = self.expert_choice(h, t, taken)
+        after = super().loop(h, e, t, self.seen(chosen, positions))
+        if self.config.route == "depth":
+            after = torch.where(is_last[..., None], e + score[..., None] * after, after)
+        else:
+            after = h + self.config.alpha * score[..., None] * after
         h = torch.where(chosen[..., None], after, h)
         counters = torch.stack((taken + chosen, router_loss + loss), dim=-1)
         return torch.cat((h, counters), dim=-1)
@@ -84,17 +87,11 @@ class Recursions(LoopedGPT):
         return positions._replace(bias=bias.masked_fill(hidden, -math.inf))  # (B, H or 1, T, T)
 
     def expert_choice(self, h, t, taken):
-        """Which tokens loop, with what weight, and how little the score said so; (B, T) each."""
+        """Which tokens loop, their scores, and how little these said so; (B, T) each."""
         loops, T = self.config.loops, h.shape[1]
         waiting = taken == t  # a token that was left out once does not come back
         logit = self.router(h)[..., min(t, loops - 1)]
-        noise = torch.randn_like(logit)
-        if self.config.route == "random":  # a control
-            order = noise
-        elif self.training and torch.is_grad_enabled():
-            order = logit + noise  # gives those never chosen a chance, too (Shazeer 2017)
-        else:
-            order = logit
+        order = torch.randn_like(logit) if self.config.route == "random" else logit  # a control
         k = max(1, math.ceil(T * (loops - t) / loops))
         rank = order.masked_fill(~waiting, -math.inf).argsort(1, descending=True).argsort(1)
         picked = logit > 0 if self.config.route == "threshold" else rank < k  # rank 0 is the best
@@ -103,14 +100,14 @@ class Recursions(LoopedGPT):
         return chosen, logit.sigmoid(), loss * waiting
 
     def token_choice(self, e, t):
-        """The likeliest depth; its weight is 1, with the gradient of its probability."""
+        """Which tokens loop, which for the last time, the score of their depth, and a loss."""
         loops = self.config.loops
         probability = self.router(e).softmax(-1)  # (B, T, loops), of 1, 2, .. loops
         likeliest, depth = probability.max(-1)
         load = F.one_hot(depth, loops).to(e.dtype).mean((0, 1))
         balance = loops * (load * probability.mean((0, 1))).sum()  # 1 if balanced (Fedus 2022)
         loss = balance if t == 0 else torch.zeros_like(balance)
-        return depth >= t, likeliest / likeliest.detach(), loss
+        return depth >= t, depth == t, likeliest, loss
 
     def token_losses(self, h, targets):
         losses, prediction = super().token_losses(h, targets)
