@@ -4,13 +4,13 @@ End-to-end Algorithm Synthesis with Recurrent Networks (Bansal et al. 2022, arXi
 The model is papers/deep_thinking.py, the task prefix_sums.py. With recall and the progressive loss,
 is a net that was trained on short strings right on long ones, and does it stay right? Controls have
 one of the two, neither, or loop counts that vary instead. Recall, with the loss and without it, is
-trained and judged with both norms.
+trained with both norms.
 
     python -m claims.deep_thinking --seeds 48 49 50 51 52     6 to 14 minutes a seed on one core
 """
 
 from claims.experiment import Claim, run_claim
-from claims.parts import reaches, stays_below
+from claims.parts import reaches
 from claims.rows import COLORS, said
 from support.figures import WIDTH, plt
 
@@ -22,17 +22,19 @@ CLAIM = Claim(
     "came before",
     claim="a net with recall and the progressive loss, trained on short strings, is right on long "
     "ones, and stays so",
-    theirs="prefix sums, trained on 32 bits with 30 loops: 512 bits 1.00 after 500 loops",
-    falls="with both, strings of 8 bits are wrong after 120 loops, or with recall "
-    "alone they are right; long strings are wrong at every count",
+    theirs="prefix sums, trained on 32 bits with 30 loops: 512 bits 0.97 at the best count (mean "
+    "of its nets), and right to the end of 500 loops",
+    falls="with both, strings of 8 bits are wrong after 120 loops, or long strings at every count",
     tried="12 bits with 20 loops, of which 12 are needed (seeds 20 to 22): a fifth of the "
     "progressive loss's draws ask for the impossible, and nothing can be told. With a rate of "
     "0.003 (seeds 40 to 42) one of three does not learn; with 0.001 and 0.002 all do (both, seeds "
     "0 to 5), and four of six stay right. Seeds 43 to 47, with pre-norm alone: both stay right on "
     "three of five; recall with post-norm is right on all, without the loss",
-    note="a transformer that sees the bit before in place of a convolution; 8 and 32 bits. "
-    "The paper's net has no norm between loops and recalls beside the state: pre-norm and "
-    "concat come nearest; post-norm is the usual one of train.py",
+    note="a transformer that sees the bit before in place of a convolution; 8 and 32 bits. In a "
+    "repetition of the paper recall alone keeps its prefix sums, too, and the loss matters for "
+    "mazes and chess; so recall alone is told, and not judged. The paper's net has no norm between "
+    "loops and recalls beside the state: pre-norm and concat come nearest; post-norm is the usual "
+    "one of train.py",
 )
 SHORT, LONG = 8, 32  # bits of a string in training and in the test
 LOOPS, MOST = 30, 120  # in training and in the test
@@ -73,17 +75,14 @@ def judge(table):
 
     parts = []
     for norm, tail in (("pre-norm", ""), ("post-norm", ", post-norm")):
-        both, recall = f"both{tail}", f"recall{tail}"
-        learned = {
-            f"{each}, as trained,": (of(each, "as_trained"), STAYS) for each in (both, recall)
-        }
+        both = f"both{tail}"
+        learned = {f"{both}, as trained,": (of(both, "as_trained"), STAYS)}
         short = dict(learned=learned, questions=DIFFERENT, shared=True)
-        stay, before = f"{norm}, both stay right for {MOST} loops", of(recall, "as_trained")
+        stay = f"{norm}, both stay right for {MOST} loops"
         longer, weak = (of(name, "best", LONG) for name in (both, "neither"))
         long = dict(learned=learned, weak=weak)
         parts += [
             reaches(stay, of(both), STAYS, weak=of("neither"), **short),
-            stays_below(f"{norm}, recall alone does not", of(recall), STAYS, weak=before, **short),
             reaches(f"{norm}, both right on {LONG} bits", longer, STAYS, **long),
         ]
     ours = table.tell(["model", "bits"], dict(right=2, as_trained=2, best=2))

@@ -3,9 +3,9 @@ Parcae: Scaling Laws for Stable Looped Language Models (Prairie et al. 2026, arX
 
 The model is papers/parcae.py. A budget of compute can be spent on loops or on data: with more
 loops, fewer questions are seen. At each budget there is a best number of loops in between; does it
-grow with the budget? At test, more loops than in training gain little: the loss falls like an
-exponential to what it is at the mean count of training, and stays. (That the model stays stable
-where others do not is shown by `python analyze.py stability`.)
+grow with the budget? Told beside is what more loops than in training gain at test: in text, the
+paper says, the loss falls like an exponential to what it is at the mean count of training, and
+stays. (That the model stays stable where others do not is shown by `python analyze.py stability`.)
 
     python -m claims.parcae          10 minutes a seed on one core
 """
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from claims.experiment import Claim, run_claim
-from claims.parts import more, stays_below
+from claims.parts import more
 from claims.rows import COLORS, said
 from support.figures import WIDTH, plt
 
@@ -24,17 +24,17 @@ CLAIM = Claim(
     arxiv="2604.12946",
     changes="diagonal injection, Poisson counts for each sequence, gradient through half of them "
     "(`--preset parcae`)",
-    claim="at equal FLOPs the best number of loops grows with the budget; loops beyond those of "
-    "training gain little",
-    theirs="best loops as FLOPs^0.40, data as FLOPs^0.78; the loss ends within 0.2 % of that at "
-    "the mean of training",
-    falls="the best number of loops does not grow with the budget, or a twentieth of what "
-    "loops gain at test comes beyond the mean of training",
+    claim="at equal FLOPs the best number of loops grows with the budget",
+    theirs="best loops as FLOPs^0.40, data as FLOPs^0.78; at test the loss ends within 0.2 % of "
+    "that at the mean of training",
+    falls="the best number of loops does not grow with the budget",
     tried="a block before and after the loop, 4 and 8 hops (seed 20); the loop alone (seed 0)",
-    note="multi-hop instead of text; one block, looped, and none before or after it; FLOPs "
-    "as passes through a block; a parabola through the logarithm of the loss. 4 hops need about "
-    "as many loops, so what comes beyond the mean depends on whether the mean is enough for "
-    "them",
+    note="multi-hop instead of text; one block, looped, and none before or after it; FLOPs as "
+    "passes through a block; a parabola through the logarithm of the loss. At test more loops than "
+    "in training gain little, the paper says of text, and says, too, that in small tasks like "
+    "these they may gain much; so that is told for each trained count, and not judged. 4 hops need "
+    "about as many loops. Counts are cut at twice their mean, and there is no matrix before the "
+    "readout",
 )
 LOOPS = (2, 4, 8, 16)
 BUDGETS = (4000, 8000, 16000, 32000)  # passes of a batch through a block; a backward one is two
@@ -109,8 +109,6 @@ def judge(table):
     for trained in LOOPS:
         curves = table.values("loss_by_loop", trained=trained)
         beyond = [gain_beyond(curve, trained) for curve in curves]
-        name = f"trained on {trained}, little comes beyond"
-        parts.append(stays_below(name, beyond, 0.05, weak=[1], **to))
         lowest = [min(range(len(curve)), key=curve.__getitem__) + 1 for curve in curves]
         grows = [growth_after(curve) for curve in curves]
         ours.append(

@@ -29,8 +29,8 @@ CLAIM = Claim(
     arxiv="2512.24601",
     changes="nothing: a program calls the model on parts of the question",
     claim="calls on parts answer questions that are too long for one call",
-    theirs="inputs ten to a hundred times longer than the context (versions of the abstract "
-    "differ), at comparable cost or less",
+    theirs="inputs up to a hundred times longer than the context, at comparable cost (in its first "
+    "version: or less)",
     falls="eight calls in a row are right less often than 0.9 where one call fails. A call of the "
     "trained length is right nearly always, so this is a demonstration; what it costs is told "
     "beside",

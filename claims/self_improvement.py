@@ -40,8 +40,9 @@ CLAIM = Claim(
     changes="nothing: the model labels longer questions for its next round of training",
     claim="trained on its own answers, a model goes far beyond its lessons; with a filter it "
     "does not end in an avalanche of wrong labels",
-    theirs="1-16 digits -> over 100; labels of products: 31 % right, 93 % after a majority vote; "
-    "unfiltered: avalanche",
+    theirs="lowest digit first, without a filter: 1-16 digits -> over 100; highest first and "
+    "products need one: labels of products 31 % right, 93 % after a majority vote; unfiltered: "
+    "avalanche",
     falls="with the labels that agree it does not get two digits further than without labels, or "
     "no further than with all labels; all labels get no further than none; or under 0.9 of the "
     "kept labels of 20 digits are right, though a model that learns from right labels adds them",

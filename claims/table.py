@@ -50,7 +50,7 @@ seeds, or of five.
   solve 0.54. In six steps both solve nearly all, 0.98 and 0.99 (looped_diffusion). With eight times
   the compute the best number of loops rises from 4.4 to 8.1 (parcae).
 - **Memory.** Two layers hold no more when they are looped, 2.34 bits in a parameter and 2.39. One
-  layer holds a fifth more, 2.47 and 2.08, so that the claim fails for it; a second layer adds more
+  layer holds a fifth more, 2.47 and 2.08, which is told and not judged; a second layer adds more
   than that (capo). Where tokens need of one another only what the first loop makes of them, its
   keys and values are enough: along 4 edges 1.00, with a window of later loops or without it. A
   model that keeps those of all loops has 0.98, and two plain loops, which keep slightly more, 0.19.
@@ -73,7 +73,8 @@ seeds, or of five.
   one standard error, also with as many loops as eight runs; and of eight runs from noise the
   stillest is right 0.99 (equilibrium). Where the first step of a path must be searched for, latent
   thoughts answer right 0.83, written steps at the same cost 0.74; a blind first step would give
-  0.75. Pauses, which are as good as thoughts in the paper, learn nothing here, 0.50 (coconut).
+  0.75. In the paper most of this is gained by the curriculum, with pauses or nothing in the place
+  of thoughts; here pauses learn nothing, 0.50 (coconut).
 - **Trained stacks.** Layers of the plain stack that are run twice mostly hurt on the trained hops;
   in half steps they hurt less. On questions of one hop more than in training the best span adds
   0.22 in half steps and 0.12 in whole ones (layer_duplication). A trained stack of six layers
@@ -186,8 +187,8 @@ hold facts no better than matrices that are the same for all tokens (mixture_of_
 know by a description only). Two fail by one standard error: at equal cost late states do not solve
 more, where the paper compares equal steps (late_states), nor does a weighted mean of all results
 (infiloop). Parts of others fail clearly: with pre-norm longer strings (deep_thinking), twice in a
-row for little time (mobile), experts as good as layers for the larger number of facts
-(mixture_of_experts), and one layer that holds no more when looped (capo).
+row for little time (mobile), and experts as good as layers for the larger number of facts
+(mixture_of_experts).
 
 ## How they were judged
 
