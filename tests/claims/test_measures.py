@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from collections import Counter
 from types import SimpleNamespace
 
@@ -196,7 +197,6 @@ def test_an_exit_that_costs_accuracy_is_none(right, expected):
     answer = answers["the exit loses nothing"]
     assert answer == expected if expected else "noise" in answer
     assert answers["a later plateau for 12 hops than for 1"] == "yes"
-    assert "misses" in answers["any start leads to the same end"]
 
 
 def test_the_starts_come_from_the_seed():
@@ -368,7 +368,7 @@ def test_beyond_what_was_tried_the_last_one_is_the_best():
 
 @pytest.mark.parametrize("small, large, grows", [(2, 8, "yes"), (8, 2, "no"), (8, 8, None)])
 @pytest.mark.parametrize("flat", [True, False])
-def test_growth_and_end(small, large, grows, flat):
+def test_growth_and_what_comes_beyond_the_training(small, large, grows, flat):
     rows = []
     for budget in parcae.BUDGETS:
         lowest = large if budget == parcae.BUDGETS[-1] else small
@@ -379,10 +379,10 @@ def test_growth_and_end(small, large, grows, flat):
     for trained in parcae.LOOPS:
         curve = [2.0] + 63 * [1.0] if flat or trained == 4 else falling
         rows.append(dict(trained=trained, loss_by_loop=curve))
-    growth, *ends = parcae.judge(Table([rows] * 3))[1]
+    ours, [growth] = parcae.judge(Table([rows] * 3))
     assert growth.answer == (grows or "no difference seen")
-    no = "yes" if flat else "no"
-    assert [end.answer for end in ends] == [no, "yes", no, no]  # of 2, 4, 8 and 16 loops
+    beyond = re.findall(r"trained on \d+: ([\d.]+) of what loops gain", ours)
+    assert [float(each) > 0 for each in beyond] == [not flat, False, not flat, not flat]
 
 
 # ---- recursive calls
