@@ -9,12 +9,12 @@ little wider, so that they have as many weights. Rest is measured alike in all m
 whole step more would move the prediction of the blank cell that moves the most. Without registers p
 is nothing but the prediction; that is told, and not judged.
 
-    python -m claims.simplex --seeds 40 41 42          18 minutes a seed on one core
+    python -m claims.simplex --seeds 40 41 42          21 to 23 minutes a seed on one core
 """
 
 import torch
 
-from claims.experiment import Claim, run_claim
+from claims.experiment import Claim, mean, run_claim
 from claims.parts import as_good, more
 from claims.rows import COLORS
 from papers.simplex import NEAR
@@ -102,11 +102,11 @@ def measure(lab):
             model=name,
             right=curve[-1],
             as_trained=curve[L - 1],
-            at_rest=rests.float().mean().item(),
-            right_at_rest=(rests & right).float().mean().item(),
-            halts=loops.float().mean().item(),
-            right_at_halt=task.check(batch, logits.argmax(-1)).float().mean().item(),
-            at_rest_at_halt=still.float().mean().item(),
+            at_rest=mean(rests),
+            right_at_rest=mean(rests & right),
+            halts=mean(loops),
+            right_at_halt=mean(task.check(batch, logits.argmax(-1))),
+            at_rest_at_halt=mean(still),
             by_loop=curve,
         )
 
