@@ -31,7 +31,7 @@ CLAIM = Claim(
     arxiv="2510.25741",
     changes="nothing: 1 or 2 layers looped 4 times beside the same once, and beside 4 different "
     "ones",
-    claim="a loop holds as many facts in a parameter as its layers do once, about two bits",
+    claim="a loop of two layers holds as many facts in a parameter as they do once, about two bits",
     theirs="about 2 bits in a parameter, with 1 loop as with 4 (models of 1M to 40M)",
     falls="two looped layers hold over a tenth more or less in a parameter than the same layers "
     "once",
