@@ -64,9 +64,9 @@ seeds, or of five.
   output hardly changes (by KL) takes 15 loops for 12 hops and 3 for one. At 12 hops it loses
   nothing, 0.99; that of the control, a loop with a fixed start and count, has 0.88, although it is
   right if it loops on (huginn).
-- **Search.** Eight noisy runs of a trained loop, of which its head takes one, solve 0.97 of the
-  boards at the noise that val likes, and 0.77 at twice that noise; a vote in place of the head
-  would have 0.94, which is lower by one standard error. One run without noise solves 0.78, and 0.84
+- **Search.** Eight noisy runs of a trained loop, of which its head takes one, solve 0.99 of the
+  boards at the noise that val likes, and 0.92 at twice that noise; a vote in place of the head
+  would have 0.94, which is lower by one standard error. One run without noise solves 0.80, and 0.83
   with as many loops as val likes, up to those of all eight (ptrm). Of eight runs that start from
   noise, the one that moves least at its end is right 0.97; a single run is right 0.93. A single run
   with as many loops as all eight has 0.95, a difference within the error. This is the loop that was
