@@ -29,7 +29,9 @@ CLAIM = Claim(
     "without its injection and window, which the paper's model has not",
     note="hops through learnt facts instead of images; beside it two ways to train all exits from "
     "the truth alone, and what a walk of one hop a loop would answer. With the recipe there are "
-    "injection and a window, which the paper's model has not",
+    "injection and a window, which the paper's model has not. A curriculum opens harder hops by "
+    "what a model can do: the plain loop without the recipe was at 4 or 5 hops at the end, all "
+    "others at 6; without a curriculum neither of these two learns anything in 5,000 steps",
 )
 L, HOPS = 8, 6
 PLAIN, ELASTIC = "last loop alone", "elastic"

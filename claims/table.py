@@ -142,11 +142,12 @@ seeds, or of five.
   as often as a walk of one hop a loop, 0.63 and 0.64. Elastic training, in which a random earlier
   loop learns, too, gives 0.73, and the mean of all losses more, 0.79. Without the injection and
   window of our recipe the elastic model learns the hops, 1.00, and the one trained at its last loop
-  alone does not, 0.41 (elastic). A model that also learns short routes, with one and a half times
-  the loops in each step of its training, is better on them, 0.67 to 0.63, within the noise of the
-  bar of a twentieth, and as good if it is not told its budget, 0.66 (loopformer). A loop that is
-  told its number adds more numbers right than the same loop that is told 0, 0.990 and 0.967, on two
-  seeds of three, but the plain loop does as well, 0.993, and leaves no room (timestep).
+  alone does not, 0.41; but a curriculum had not yet shown it the hardest (elastic). A model that
+  also learns short routes, with one and a half times the loops in each step of its training, is
+  better on them, 0.67 to 0.63, within the noise of the bar of a twentieth, and as good if it is not
+  told its budget, 0.66 (loopformer). A loop that is told its number adds more numbers right than
+  the same loop that is told 0, 0.990 and 0.967, on two seeds of three, but the plain loop does as
+  well, 0.993, and leaves no room (timestep).
 - **Routers and gates.** A router with a threshold for each loop gives hard tokens more loops, 4.7
   to 4.1, and chooses better than chance, 0.86 to 0.74; but for the same FLOPs of training 4 loops
   for all are better, 0.91. In fewer steps of training 7 for all are better still, 0.99; they also
