@@ -190,10 +190,10 @@ says what was missing, and the sections say what it takes.
 router is not better than as many loops for all (mixture_of_recursions), and experts of low rank
 hold facts no better than matrices that are the same for all tokens (mixture_of_loras; this paper we
 know by a description only). Three fail by one standard error: late states do not solve more at
-equal cost, where the paper compares equal steps (late_states), nor does a weighted mean of all
-results (infiloop), nor a state that is the prediction itself (simplex). Parts of others fail
-clearly: with pre-norm longer strings (deep_thinking), and experts as good as layers for the larger
-number of facts (mixture_of_experts).
+equal cost, in a loop that loses nothing without them, as the paper's does (late_states), nor does a
+weighted mean of all results (infiloop), nor a state that is the prediction itself (simplex). Parts
+of others fail clearly: with pre-norm longer strings (deep_thinking), and experts as good as layers
+for the larger number of facts (mixture_of_experts).
 
 ## How they were judged
 
