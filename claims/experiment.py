@@ -63,7 +63,7 @@ class Lab:
         Train with these flags of train.py, or go on with it, or find it done. Returns (model, task,
         flags).
         """
-        folder = self.folder / label.replace(",", "").replace(" ", "_")
+        folder = self.folder_of(label)
         flags |= dict(seed=self.seed, threads=self.threads, out=folder)
         if self.tiny:
             flags |= TINY
@@ -74,6 +74,9 @@ class Lab:
             if not self.finished(folder, words):  # Ctrl-C ends a training without an error
                 fail(f"{folder} was interrupted; the same command goes on from there")
         return train.load_model(folder)
+
+    def folder_of(self, label):
+        return self.folder / label.replace(",", "").replace(" ", "_")
 
     def at_best_rate(self, label, rates, **flags):
         """(model, task, rate), trained at the learning rate whose loss on val is the lowest."""

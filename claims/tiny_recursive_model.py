@@ -74,17 +74,18 @@ def measure(lab):
             flags = ALL | of_model | dict(norm=norm)
             if "model" in flags:
                 flags.pop("loss")  # of each segment, always
-            model, task, flags = lab.train(f"{name} {norm}", **flags)
+            model, task, _ = lab.train(f"{name} {norm}", **flags)
             yield from solved(lab, model, task, SINGLES, dict(model=name, norm=norm))
     fewer = dict(puzzles=2000) if lab.tiny else {}
     for name, of_model in LATER.items():
         flags = ALL | LONGER | of_model | fewer
         flags.pop("loss")
-        model, task, _ = lab.train(f"{name} longer", **flags)
+        label = f"{name} longer"
+        model, task, _ = lab.train(label, **flags)
         yield from solved(lab, model, task, SEARCH, dict(model=name))
         if name == TWO:  # what was loaded is the average
-            path = lab.folder / f"{name} longer".replace(" ", "_") / "checkpoint.pt"
-            model.load_state_dict(torch.load(path, weights_only=True)["model"])
+            checkpoint = torch.load(lab.folder_of(label) / "checkpoint.pt", weights_only=True)
+            model.load_state_dict(checkpoint["model"])
             yield from solved(lab, model, task, SEARCH, dict(model=LAST))
 
 

@@ -37,11 +37,16 @@ def test_each_setting_of_its_own_has_a_comment(name):
         assert comment or field.name in shared
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {*NO_MODEL_OF_TRAIN}))
-def test_the_state_that_is_measured_has_the_width_of_a_state(name):
+def small(name, **changes):
     cls = find_model(name)
     causal = dict(causal=False) if name == "looped_diffusion" else {}
-    model = cls(cls.config_class(vocab_size=11, n_embd=16, n_head=2, loops=4, **causal))
+    sizes = dict(vocab_size=11, n_embd=16, n_head=2, loops=4)
+    return cls(cls.config_class(**sizes, **causal, **changes))
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*NO_MODEL_OF_TRAIN}))
+def test_the_state_that_is_measured_has_the_width_of_a_state(name):
+    model = small(name)
     state = model.think(torch.randint(11, (3, 7)), 2)
     proper = model.proper_state(state)
     assert proper.shape[-1] == (32 if name in ("tiny_recursive_model", "ptrm") else 16)
@@ -49,12 +54,8 @@ def test_the_state_that_is_measured_has_the_width_of_a_state(name):
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {*NO_MODEL_OF_TRAIN}))
 def test_the_question_learns_also_where_the_gradient_is_cut_off(name):
-    cls = find_model(name)
-    shape = dict(vocab_size=11, n_embd=16, n_head=2, loops=4)
-    if name == "looped_diffusion":
-        shape |= dict(causal=False)
     try:
-        model = cls(cls.config_class(**shape, backprop_loops=1))
+        model = small(name, backprop_loops=1)
     except ValueError as refusal:
         assert "backprop_loops" in str(refusal)
         return
