@@ -40,7 +40,7 @@ CLAIM = Claim(
     "of its own for each loop, so streams and vectors are tested together. Their other baseline, a "
     "stack with hyper-connections, is not here. Hops are learned at once or not at all: wide "
     "models leave no loss, and of narrow ones the seeds differ more than the models. A task whose "
-    "loss falls smoothly is needed, such as text; on single facts hyper-connections do not help "
+    "loss falls smoothly is needed, such as text; on single facts these streams do not help "
     "(recurrence_worth)",
 )
 LOOPS, STEPS, RATES = 4, 4000, (6e-3, 1.2e-2, 2.4e-2)

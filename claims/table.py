@@ -162,15 +162,15 @@ seeds, or of five.
   0.63, and more than the plain loop, 0.24. Experts in the MLP alone are worse, 0.96 and 0.32. A
   plain loop that is wider, with as many weights, knows 1.00 and 0.69 at three times the compute
   (mixture_of_experts). For facts four loops are worth little more than their block once, phi =
-  0.10, two loops nothing, and hyper-connections do not help (recurrence_worth). Take a loop that
-  was made of a trained stack, and train it for 300 steps. With matrices of rank 16 for each loop it
-  is nearly as good as the stack, 0.98 to 1.00; with a rank of 4 it is worse than with none, 0.67 to
-  0.85. With none, and with or without a curriculum, as val likes, it has learned in these steps
-  what a loop from scratch has not, 0.91 and 0.07; after 1,200 both have, 1.00 (relaxed_recursive).
-  Low-rank matrices that a router chooses for each token hold facts no better than as many weights
-  in matrices of each loop's own, at a loss of 2.382 and 2.262 nats a fact. Nor can they be merged
-  into one: of a smaller set of facts, all known before, 0.25 are still right with the merged
-  matrix, and 0.21 with none (mixture_of_loras).
+  0.10, two loops nothing, and Hyperloop's streams, which are not the paper's hyper-connections, do
+  not help (recurrence_worth). Take a loop that was made of a trained stack, and train it for 300
+  steps. With matrices of rank 16 for each loop it is nearly as good as the stack, 0.98 to 1.00;
+  with a rank of 4 it is worse than with none, 0.67 to 0.85. With none, and with or without a
+  curriculum, as val likes, it has learned in these steps what a loop from scratch has not, 0.91 and
+  0.07; after 1,200 both have, 1.00 (relaxed_recursive). Low-rank matrices that a router chooses for
+  each token hold facts no better than as many weights in matrices of each loop's own, at a loss of
+  2.382 and 2.262 nats a fact. Nor can they be merged into one: of a smaller set of facts, all known
+  before, 0.25 are still right with the merged matrix, and 0.21 with none (mixture_of_loras).
 - **Lessons from itself.** A model that learns from its own answers goes further with those that
   agree when it is asked twice, up to 12 digits, than with all, 11. Without such lessons it reaches
   11, too. Whether they gain the two digits that the claim asks for is within the noise; right
