@@ -109,11 +109,6 @@ def can_be_missed(part, is_missed):
     return part if is_missed else not_tested(part, "a model that misses the bar")
 
 
-def untested(name, missing):
-    """A part of which there are no numbers."""
-    return Part(name, f"{UNTESTED}: {missing}", 0.0, 0.0)
-
-
 def not_tested(part, missing):
     if not part.answer.startswith(UNTESTED) or part.answer == NOISE:  # else more is missing
         part.answer = f"{UNTESTED}: {missing}"

@@ -12,7 +12,6 @@ from claims.parts import (
     more,
     reaches,
     stays_below,
-    untested,
     verdict_of,
 )
 
@@ -130,4 +129,3 @@ def test_the_verdict_of_parts(answers, kind):
     verdict = verdict_of([Part(f"part {i}", each, 0, 0) for i, each in enumerate(answers)])
     assert kind_of(verdict) == kind and kind in VERDICTS
     assert verdict == "reproduced" or all(f": {each}" in verdict for each in answers)
-    assert untested("b", "seeds").answer == "not tested: seeds"
