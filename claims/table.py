@@ -21,9 +21,8 @@ hops they learn less surely: with some seeds a loop stops where the layers do no
 memory. Whether a loop goes on, rests or forgets beyond its training depends on the recipe and on
 the task: on strings on the norm, on least squares on the loss, on hops on the loop counts of
 training. On boards it goes on with either norm, and on p-hop it forgets. Harder questions can be
-given more loops. A few starts or noisy runs, of which one is taken, solve more than one run; for
-the same loops in all that is clear for noisy runs, and for starts it depends on how the loop was
-trained.
+given more loops. A few starts or noisy runs, of which one is taken, solve more than one run, also
+for the same loops in all.
 
 **The scale.** Most models have one or two layers of a width of at most 64 and were trained for
 minutes on one core: no number here is that of a paper. A hop, an edge or a move is a step; facts
@@ -69,14 +68,14 @@ seeds, or of five.
   boards at the noise that val likes, and 0.92 at twice that noise; a vote in place of the head
   would have 0.94, which is lower by one standard error. One run without noise solves 0.80, and 0.83
   with as many loops as val likes, up to those of all eight (ptrm). Of eight runs that start from
-  noise, the one that moves least at its end is right 0.97; a single run is right 0.93. A single run
-  with as many loops as all eight has 0.95, a difference within the error. This is the loop that was
-  trained with noise. The plain loop has 0.72 from noise; from its embedding it has 0.88, less by
-  one standard error, also with as many loops as eight runs; and of eight runs from noise the
-  stillest is right 0.99 (equilibrium). Where the first step of a path must be searched for, latent
-  thoughts answer right 0.83, written steps at the same cost 0.74; a blind first step would give
-  0.75. In the paper most of this is gained by the curriculum, with pauses or nothing in the place
-  of thoughts; here pauses learn nothing, 0.50 (coconut).
+  noise, the one that moves least at its end is right 0.99; a single run is right 0.92, and one with
+  as many loops as all eight 0.94. This is the loop that was trained with noise. The plain loop has
+  0.72 from noise; from its embedding it has 0.88, also with as many loops as eight runs, which is
+  less by no more than the error; and of eight runs from noise the stillest is right 0.99
+  (equilibrium). Where the first step of a path must be searched for, latent thoughts answer right
+  0.83, written steps at the same cost 0.74; a blind first step would give 0.75. In the paper most
+  of this is gained by the curriculum, with pauses or nothing in the place of thoughts; here pauses
+  learn nothing, 0.50 (coconut).
 - **Trained stacks.** Layers of the plain stack that are run twice mostly hurt on the trained hops;
   in half steps they hurt less. On questions of one hop more than in training the best span adds
   0.22 in half steps and 0.12 in whole ones (layer_duplication). A trained stack of six layers
