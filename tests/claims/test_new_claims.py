@@ -55,7 +55,7 @@ def test_phi_is_found_where_the_losses_follow_the_law(phi):
             weights = 4 * 12 * width**2
             rows.append(dict(kind=kind, width=width, weights=weights, loss=law(weights), r=1))
         for name, r in ((recurrence_worth.R2, 2), (recurrence_worth.R4, 4)):
-            weights = 4 // r * 12 * recurrence_worth.LOOPED[kind] ** 2
+            weights = 4 // r * 12 * recurrence_worth.LOOPED**2
             loss = law(r**phi * weights)
             rows.append(dict(kind=kind, model=name, weights=weights, loss=loss, r=r))
     for kind in recurrence_worth.TASKS:
