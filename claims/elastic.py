@@ -5,7 +5,7 @@ The model is papers/elastic.py. Is any loop a usable exit, and is it none withou
 Beside it stand two ways to train all exits from the truth alone, and what the exits could say at
 best if the model walked one hop in each loop.
 
-    python -m claims.elastic --seeds 40 41 42          5 to 10 minutes a seed on one core
+    python -m claims.elastic --seeds 40 41 42          10 minutes a seed on one core
 """
 
 from claims.experiment import Claim, run_claim
@@ -25,18 +25,21 @@ CLAIM = Claim(
     falls="elastic training gains less than 0.05 at the earlier loops, with the recipe or without, "
     "or loses 0.02 at the last; or the plain loop without the recipe loses less than 0.05 beyond "
     "its last",
-    tried="the setting of the task's recipe (seeds 20 to 22: exits as good as a walk), and one "
-    "without its injection and window, which the paper's model has not",
+    tried="the setting of the task's recipe (seeds 20 to 22: exits as good as a walk). Without the "
+    "recipe, on val: of 6 hops the plain loop learns 4 or 5 (seeds 40 to 42), and nothing in 5,000 "
+    "steps without a curriculum (seed 0); of 3 it then has 0.67 after 6,000; of 4 hops, with a "
+    "curriculum, 0.80 after 2,500 and 1.00 after 4,000",
     note="hops through learnt facts instead of images; beside it two ways to train all exits from "
     "the truth alone, and what a walk of one hop a loop would answer. With the recipe there are "
-    "injection and a window, which the paper's model has not. A curriculum opens harder hops by "
-    "what a model can do: the plain loop without the recipe was at 4 or 5 hops at the end, all "
-    "others at 6; without a curriculum neither of these two learns anything in 5,000 steps",
+    "injection and a window, which the paper's model has not; without the recipe there are 4 hops "
+    "instead of 6",
 )
 L, HOPS = 8, 6
+ALL = dict(task="multihop", hops=HOPS, sampler="fixed", loops=L)
 PLAIN, ELASTIC = "last loop alone", "elastic"
 BARE, BARE_ELASTIC = "last loop alone, without the recipe", "elastic, without the recipe"
-PLAINER = dict(injection="none", position="rope")
+FEWER = 4  # hops, which a loop without the recipe learns
+PLAINER = dict(injection="none", position="rope", hops=FEWER, steps=4000)
 MODELS = {
     PLAIN: dict(),
     ELASTIC: dict(model="elastic"),
@@ -51,10 +54,8 @@ WALK_EARLIER = sum(WALK[: L - 1]) / (L - 1)
 
 def measure(lab):
     for name, flags in MODELS.items():
-        model, task, _ = lab.train(
-            name, task="multihop", hops=HOPS, sampler="fixed", loops=L, **flags
-        )
-        right = lab.by_loop(model, task, None, 2 * L)  # of the mixture of 1 to 6 hops
+        model, task, _ = lab.train(name, **ALL | flags)
+        right = lab.by_loop(model, task, None, 2 * L)  # of the mixture of all hops it learned
         earlier, later = sum(right[: L - 1]) / (L - 1), sum(right[L:]) / L
         yield dict(model=name, earlier=earlier, last=right[L - 1], later=later, by_loop=right)
 
@@ -63,7 +64,8 @@ def judge(table):
     ours = table.tell(["model"], dict(earlier=2, last=2, later=2))
     ours = (
         f"mean over the earlier loops, 1 to {L - 1} (last, after {L}, and later, mean over {L + 1} "
-        f"to {2 * L}): {ours}; a walk of one hop a loop {WALK_EARLIER:.2f}"
+        f"to {2 * L}): {ours}; a walk of one hop a loop {WALK_EARLIER:.2f}. "
+        f"Without the recipe: {FEWER} hops, else {HOPS}"
     )
     plain, elastic = (table.values("earlier", model=name) for name in (PLAIN, ELASTIC))
     last_plain, last = (table.values("last", model=name) for name in (PLAIN, ELASTIC))
@@ -74,10 +76,8 @@ def judge(table):
         table.values(column, model=BARE_ELASTIC) for column in ("earlier", "last")
     )
     learned, alone = {PLAIN: (last_plain, 0.9)}, {BARE: (last_bare, 0.9)}
-    both, both_bare = (
-        learned | {ELASTIC: (last, 0.9)},
-        alone | {BARE_ELASTIC: (last_bare_elastic, 0.9)},
-    )
+    both = learned | {ELASTIC: (last, 0.9)}
+    both_bare = alone | {BARE_ELASTIC: (last_bare_elastic, 0.9)}
     parts = [
         more("earlier exits gain", elastic, plain, 0.05, learned=both),
         as_good("the last loses nothing", last, last_plain, 0.02, weak=plain, learned=learned),
@@ -94,10 +94,11 @@ def draw(table):
         axis.plot(loops, table.median("by_loop", model=name), color=color, label=name)
         table.curves(axis, "by_loop", style=".", color=color, model=name)
     axis.axvline(L, color="k", lw=0.8, ls=":")
-    axis.plot(loops, WALK, color="k", lw=0.8, ls="--", label="a walk of one hop a loop")
-    axis.set(xlabel=f"loops at the exit (trained: {L})", ylabel="accuracy (test, 1 to 6 hops)")
+    axis.plot(loops, WALK, color="k", lw=0.8, ls="--", label="a walk of one hop a loop, of 6")
+    axis.set(xlabel=f"loops at the exit (trained: {L})", ylabel="accuracy (test, of all hops)")
     axis.set_ylim(0, 1.05)
-    axis.legend(title="what learns to answer", loc="center left", bbox_to_anchor=(1, 0.5))
+    title = "what learns to answer 6 hops\n(4 without the recipe)"
+    axis.legend(title=title, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
