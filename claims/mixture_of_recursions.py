@@ -83,15 +83,17 @@ def judge(table):
     def values(column, name):
         return table.values(column, model=name)
 
-    routed = values("right", "threshold")
-    to = dict(learned={"threshold": (routed, 0.7)})
-    parts = []
-    for name in ("all 7", "at random"):
-        other = values("right", name)
-        bar = {name: (other, 0.7)} if name == "all 7" else {}
-        parts.append(more(f"better than {name}", routed, other, learned=to["learned"] | bar))
+    routed, all_7, at_random = (
+        values("right", name) for name in ("threshold", "all 7", "at random")
+    )
     hard, easy = (values(which, "threshold") for which in ("hard", "easy"))
-    parts.append(more("more loops for the hard", hard, easy, questions=0, **to))
+    learned = {"threshold": (routed, 0.7)}
+    both = learned | {"all 7": (all_7, 0.7)}
+    parts = [
+        more("better than all 7", routed, all_7, learned=both),
+        more("better than at random", routed, at_random, learned=learned),
+        more("more loops for the hard", hard, easy, questions=0, learned=learned),
+    ]
     ours = table.tell(["model"], dict(right=2, loops=1, hard=1, easy=1))
     head = "accuracy (loops a token, of a digit directly above a sum of nine, of the others)"
     return f"{head}: {ours}", parts
