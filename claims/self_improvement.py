@@ -16,7 +16,7 @@ longer numbers without further lessons.)
 Beside it stand the labels that are right, which nobody could choose: if they do not help, it is the
 model that does not learn longer sums, and not the labels.
 
-    python -m claims.self_improvement --seeds 40 41 42          11 minutes a seed on one core
+    python -m claims.self_improvement --seeds 43 44 45 46 47          8 minutes a seed on one core
 """
 
 import copy
@@ -43,16 +43,23 @@ CLAIM = Claim(
     theirs="lowest digit first, without a filter: 1-16 digits -> over 100; highest first and "
     "products need one: labels of products 31 % right, 93 % after a majority vote; unfiltered: "
     "avalanche",
-    falls="with the labels that agree it does not get two digits further than without labels, or "
-    "no further than with all labels; all labels get no further than none; or under 0.9 of the "
-    "kept labels of 20 digits are right, though a model that learns from right labels adds them",
-    tried="seed 0: 6 and 10 digits, 60 to 400 steps a round, rates of 0.0005 and 0.001. Seeds 20 "
-    "to 22: labels that agree 16 digits, all labels 13, no labels 12",
+    falls="of the sums of 11 to 18 digits, with the labels that agree not 0.1 more are right than "
+    "without labels, or with all labels no more; or under 0.9 of the kept labels of 18 digits are "
+    "right, though a model that learns from right labels adds them",
+    tried="seed 0: 6 and 10 digits, 60 to 400 steps a round, rates of 0.0005 and 0.001. The digits "
+    "up to which nine tenths are right, seeds 20 to 22: labels that agree 16, all labels 13, no "
+    "labels 12. Seeds 40 to 42, lessons of all rounds drawn alike, up to 20 digits: 12, 11 and 11, "
+    "right labels 19. The same seeds, half of a batch from the newest: 12, 11 and 11, with ranges "
+    "from 10 to 18, so that three seeds decide nothing; but of 11 to 18 digits 0.83, 0.68 and 0.56 "
+    "are right, with right labels 0.98. So that is what is compared, up to 18 digits, on new seeds",
     note="the avalanche comes in spite of the filter: all digits at once, so there are no answers "
-    "of a wrong length to filter; agreement of two askings, no vote. Taught 6 digits instead of 10 "
-    "it stays at 6, whatever is kept: too few answers to 7 are right to begin with",
+    "of a wrong length to filter; agreement of two askings, no vote, which none of theirs is; "
+    "rotary positions, where theirs has none. On sums with the lowest digit first theirs needs no "
+    "filter, so labels that agree are compared with none, and with all labels only told. Taught 6 "
+    "digits instead of 10 it stays at 6, whatever is kept: too few answers to 7 are right to begin "
+    "with",
 )
-DIGITS, LONGEST, LOOPS = 10, 20, 4
+DIGITS, LONGEST, LOOPS = 10, 18, 4
 LR = 1e-3  # falls to zero in each round, so that a model is at rest when it labels
 AGREE, EVERY, NONE = "labels that agree", "all labels", "no labels"
 RIGHT = "labels that are right"
@@ -98,21 +105,24 @@ def improve(model, task, keep, questions, steps, longest):
         kept = {AGREE: agree, RIGHT: right}.get(keep, torch.ones_like(right))
         row = dict(labels=keep, digits=digits, right=share(right), kept=share(kept))
         rows.append(row | dict(right_of_kept=share(right[kept])))
-        lessons = below(lessons, (new.tokens[kept], answers[kept]))
+        newest = (new.tokens[kept], answers[kept])
+        # half of a batch is new, as in the paper
+        lots = [(8, lessons), (24, newest)] if keep != NONE else []
+        lots = [(size, lot) for size, lot in lots if len(lot[0])]
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = LR * (1 - step / steps)
-            own = 32 if keep != NONE and len(lessons[0]) else 0
-            taught = task.batch("train", 1000 * digits + step, 48 - own)
+            taught = task.batch("train", 1000 * digits + step, 48 - sum(size for size, _ in lots))
             mixed = (taught.tokens, taught.targets)
-            if own:
-                chosen = torch.randint(len(lessons[0]), (own,), generator=generator)
-                mixed = below(mixed, [part[chosen] for part in lessons])
+            for size, lot in lots:
+                chosen = torch.randint(len(lot[0]), (size,), generator=generator)
+                mixed = below(mixed, [part[chosen] for part in lot])
             loss, _ = model.loss(*mixed, LOOPS)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
+        lessons = below(lessons, newest)
     return model, rows
 
 
@@ -147,28 +157,33 @@ def reach(table, model):
     return reached
 
 
+def beyond(table, model):
+    """The share that is right of all sums that are longer than those that were taught."""
+    lengths = table.column("digits", beside=["model"])[1:]
+    return np.mean([table.values("right", model=model, digits=n) for n in lengths], axis=0)
+
+
 def judge(table):
-    reached = {name: reach(table, name) for name in (*KEEP, TAUGHT, LOOPED)}
+    names = (*KEEP, TAUGHT, LOOPED)
+    reached = {name: reach(table, name) for name in names}
+    right = {name: beyond(table, name) for name in names}
     longest = table.column("digits", beside=["labels"])[-1]
-    ours = "; ".join(f"{name} {said(lengths, 0)}" for name, lengths in reached.items())
     at_end = table.values("right_of_kept", labels=AGREE, digits=longest)
     unfiltered = table.values("right_of_kept", labels=EVERY, digits=longest)
     lessons = table.values("right", model=TAUGHT, digits=DIGITS)
-    room = max(*reached[NONE], *reached[EVERY]) + 2 <= longest
-    missing = "" if room else f"more than {longest} digits"
-    to = dict(learned={f"{DIGITS} digits": (lessons, 0.9)}, questions=0, missing=missing)
+    to = dict(learned={f"{DIGITS} digits": (lessons, 0.9)})
     enough = np.mean(table.values("right", model=RIGHT, digits=longest)) >= 0.9
-    able = to | dict(
-        missing="" if enough else "a model that learns so many digits from right labels"
-    )
+    missing = "" if enough else "a model that learns so many digits from right labels"
+    end = f"no avalanche up to {longest} digits"
     parts = [
-        more("goes further than without labels", reached[AGREE], reached[NONE], 2, **to),
-        more("goes further than unfiltered", reached[AGREE], reached[EVERY], **to),
-        more("all labels go further than none", reached[EVERY], reached[NONE], **to),
-        reaches(f"no avalanche up to {longest} digits", at_end, 0.9, weak=unfiltered, **able),
+        more("goes further than without labels", right[AGREE], right[NONE], 0.1, **to),
+        more("all labels go further than none", right[EVERY], right[NONE], **to),
+        reaches(end, at_end, 0.9, weak=unfiltered, questions=0, missing=missing, **to),
     ]
-    ours = f"digits up to which nine tenths are right, of {longest}: {ours}"
-    kept = f"of the labels of {longest} digits that agree {said(at_end)} are right"
+    told = "; ".join(f"{name} {said(right[name])} ({said(reached[name], 0)})" for name in names)
+    ours = f"right of {DIGITS + 1} to {longest} digits (digits up to which nine tenths are): {told}"
+    kept = f"labels of {longest} digits that are right: of those that agree {said(at_end)}, of all "
+    kept += said(unfiltered)
     return f"{ours}; {kept}", parts
 
 

@@ -175,12 +175,12 @@ seeds, or of five.
   for each token hold facts no better than as many weights in matrices of each loop's own, at a loss
   of 2.382 and 2.262 nats a fact. Nor can they be merged into one: of a smaller set of facts, all
   known before, 0.25 are still right with the merged matrix, and 0.21 with none (mixture_of_loras).
-- **Lessons from itself.** A model that learns from its own answers goes further with those that
-  agree when it is asked twice, up to 12 digits, than with all, 11. Without such lessons it reaches
-  11, too. Whether they gain the two digits that the claim asks for is within the noise; right
-  labels would take it to 19. Of the answers that agree at 20 digits 0.26 are right. That looks like
-  an avalanche of wrong labels, but was not tested as one: even from right labels the model does not
-  learn so many digits (self_improvement).
+- **Lessons from itself.** A model that was taught sums of 10 digits goes on to learn from its own
+  answers to longer ones. If it keeps those that agree when it is asked twice, 0.89 of its sums of
+  11 to 18 digits are right; if it keeps all, 0.66; without such lessons 0.62, and with right labels
+  0.97. The filter delays the avalanche of wrong labels and does not end it on all seeds: of the
+  labels of 18 digits that agree 0.88 are right, on one seed of five 0.51, and of all labels 0.14
+  (self_improvement).
 
 **What did not show,** among others: that loops do what depth does in formulas and sums (mano,
 latent_thoughts), or in three hops, where three seeds differ too much (latent_thoughts); that
