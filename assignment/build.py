@@ -67,7 +67,6 @@ CODE = [
     "claims/parts.py",
     "claims/rows.py",
     "claims/latent_thoughts.py",
-    "claims/sums.py",
     "papers/__init__.py",
     "papers/latent_thoughts.py",
     "LICENSE",

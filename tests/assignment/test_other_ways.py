@@ -132,7 +132,7 @@ TASKS = {
     "addition": HEADER + inspect.getsource(tasks.Addition),
     "phop": (ROOT / "more_tasks" / "phop.py").read_text(),
     "chains": (ROOT / "more_tasks" / "chains.py").read_text(),
-    "sums": (ROOT / "claims" / "sums.py").read_text(),
+    "formulas": (ROOT / "claims" / "formulas.py").read_text(),
 }
 
 

@@ -10,12 +10,11 @@ from claims.long_sums import PAD, LongSums
 from claims.places import Places
 from claims.prefix_sums import PrefixSums
 from claims.reach import Reach
-from claims.sums import Sums
 from support.flags import find_task
 from tasks import IGNORE
 from train import load_model
 
-NAMES = ("facts", "formulas", "long_sums", "places", "prefix_sums", "reach", "sums")
+NAMES = ("facts", "formulas", "long_sums", "places", "prefix_sums", "reach")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,28 +134,6 @@ def test_only_the_tables_are_in_every_split():
     assert not rows["train"] & rows["test"]
     assert not rows["train"] & rows["val"] and not rows["val"] & rows["test"]
     assert len(task.batch("test", 0, 2000, 1).tokens.unique(dim=0)) == 3 * 9
-
-
-# ---- sums of several numbers
-
-
-@pytest.mark.parametrize("difficulty", [None, 1, 5, 8, 10])
-def test_the_sums_are_those_of_python(difficulty):
-    batch = Sums().batch("test", 0, 60, difficulty)
-    for row, targets, n in zip(*(part.tolist() for part in batch)):
-        question, behind = "".join("0123456789+=. "[token] for token in row).split("=")
-        numbers = question.split("+")
-        assert len(numbers) == n and all(len(number) == 2 for number in numbers)
-        assert behind.rstrip() == ".."
-        answer = "".join(str(digit) for digit in targets if digit != IGNORE)
-        assert answer == f"{sum(map(int, numbers)):03}"
-        assert targets[3 * n - 1] != IGNORE and targets[3 * n + 1] != IGNORE
-
-
-def test_a_sum_reads_as_in_the_docstring():
-    task = Sums(numbers=4)
-    tokens = torch.tensor([3, 1, 10, 0, 7, 10, 4, 5, 11, 12, 12, 13, 13, 13])
-    assert f'"{task.show(tokens, task.answer(tokens[None])[0])}"' in Sums.__doc__
 
 
 # ---- long sums
