@@ -1,11 +1,14 @@
 """The tasks of the claims, each against a plain program in Python."""
 
+import math
+
 import pytest
 import torch
 from helpers import TINY, main
 
 from claims.facts import Facts
 from claims.formulas import Formulas
+from claims.hidden_chains import HiddenChains
 from claims.long_sums import PAD, LongSums
 from claims.places import Places
 from claims.prefix_sums import PrefixSums
@@ -14,13 +17,13 @@ from support.flags import find_task
 from tasks import IGNORE
 from train import load_model
 
-NAMES = ("facts", "formulas", "long_sums", "places", "prefix_sums", "reach")
+NAMES = ("facts", "formulas", "hidden_chains", "long_sums", "places", "prefix_sums", "reach")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_is_found_by_its_name_and_trains(name, elsewhere):
     more = []
-    if name == "facts":  # its difficulty is no count of loops
+    if name in ("facts", "hidden_chains"):  # its difficulty is no count of loops
         more = "--no-curriculum --sampler fixed --loops 2".split()
     main(["--task", name, *more, *TINY])
     model, task, _ = load_model(f"runs/{name}")
@@ -200,3 +203,36 @@ def test_a_graph_reads_as_in_the_docstring():
     tokens = torch.tensor([*edges, *edges, task.names, *asked])
     assert task.show(tokens) == "b>f a>d b>g d>i b>f a>d b>g d>i ? j h a"
     assert task.show(tokens, torch.full_like(tokens, 7)) == task.show(tokens) + " -> h"
+
+
+# ---- texts of a hidden chain
+
+
+def test_the_lowest_loss_is_that_of_all_walks_that_write_the_text():
+    task = HiddenChains(hidden=6, letters=2, ways=2, length=5)
+    texts = task.batch("test", 0, 40).tokens
+
+    def odds(state, text):
+        """That a walk from this state writes the text."""
+        if state % task.letters != text[0]:
+            return 0.0
+        if len(text) == 1:
+            return 1.0
+        onward = zip(task.odds[state].tolist(), task.follows[state].tolist())
+        return sum(chance * odds(after, text[1:]) for chance, after in onward)
+
+    def nats(text):
+        all_of_it, first = (sum(odds(s, part) for s in range(6)) for part in (text, text[:1]))
+        return -math.log(all_of_it / first) / (len(text) - 1)
+
+    mean = sum(nats(text) for text in texts.tolist()) / len(texts)
+    assert task.lowest_loss(texts) == pytest.approx(mean, abs=1e-5)
+
+
+def test_at_each_letter_the_next_one_is_asked():
+    task = HiddenChains()
+    batch = task.batch("test", 0, 30)
+    assert (batch.targets[:, :-1] == batch.tokens[:, 1:]).all()
+    assert (batch.targets[:, -1] == IGNORE).all()
+    first = torch.tensor([3, 1, 15, 0, 1])
+    assert f'"{task.show(first, torch.tensor([1, 15, 0, 1, 3]))}"' in HiddenChains.__doc__
