@@ -299,7 +299,7 @@ def draw_curve(folder, last=None):
     right.legend(title="difficulty", fontsize="small")
     lowest = min(rows[-1]["val"].values())
     figure.suptitle(
-        f"{folder}: at least {lowest:.2f} on every trained difficulty after {steps[-1]} steps (1 "
-        "seed)"
+        f"{folder}: the lowest accuracy of a trained difficulty is {lowest:.3f} after {steps[-1]} "
+        "steps (1 seed)"
     )
     save_figure(figure, folder / "curve.png", dpi=120)

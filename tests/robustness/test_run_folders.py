@@ -31,6 +31,7 @@ from analyses.common import find_analysis, run_analysis
 from support import figures, files, flags
 from support.boards import Boards, load_bank
 from support.flags import find_task
+from support.folder import draw_curve
 from tasks import Sudoku
 from train import load_model
 
@@ -352,3 +353,14 @@ def test_a_closed_stderr_loses_nothing():
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     assert subprocess.run(["bash", "-c", line], env=environment).returncode == 0
     assert Path("run/curve.png").exists() and load_model("run")
+
+
+def test_the_title_of_the_curve_rounds_no_accuracy_up_to_one(elsewhere, monkeypatch):
+    Path("metrics.jsonl").write_text('{"step": 5, "loss": 0.1, "val": {"1": 1.0, "2": 0.998}}\n')
+    titles = []
+    monkeypatch.setattr(
+        "support.folder.save_figure",
+        lambda figure, *_, **__: titles.append(figure.get_suptitle()),
+    )
+    draw_curve(Path("."))
+    assert "0.998" in titles[0] and "1.00" not in titles[0]
