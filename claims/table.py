@@ -144,8 +144,8 @@ are medians of three seeds, or of five.
   loops and 0.93 after 192, as with the one through all loops. Training keeps a sixteenth of the
   numbers, and no more when there are more loops. The gradient is a sum; its first two terms alone
   give 0.72 and 0.91, its first one 0.46 and 0.72. The plain loop has 0.83 and 0.88, and 0.60 after
-  48 loops on one seed. The proposal at which the loops begin is no nearer to the answer than that
-  of a model trained through all loops, 0.33 and 0.36 of the cells (attractor).
+  48 loops on one seed. The proposal at which the loops begin is not clearly nearer to the answer
+  than that of a model trained through all loops, 0.33 and 0.36 of the cells (attractor).
 - **Losses on the way.** A loss after each segment of a long thought takes the tiny recursive model
   from 0.59 to 0.88 after 18 applications, and from 0.76 to 0.94 at the best counts, each with its
   better norm; with pre-norm alone it hurts, and with post-norm alone the plain loop learns on one
