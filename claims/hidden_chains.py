@@ -42,12 +42,12 @@ class HiddenChains(Task):
 
     def question(self, generator, difficulty):
         state = torch.randint(self.hidden, (len(difficulty),), generator=generator)
+        ends = self.odds.cumsum(1)[:, :-1]  # where the chance of a way ends, and the next begins
         text = []
         for _ in range(self.length):
             text.append(state % self.letters)
             chance = torch.rand(len(state), 1, generator=generator)
-            way = (chance > self.odds[state].cumsum(1)[:, :-1]).sum(1)
-            state = self.follows[state, way]
+            state = self.follows[state, (chance > ends[state]).sum(1)]
         return torch.stack(text, dim=1)
 
     def answer(self, tokens):
@@ -63,8 +63,7 @@ class HiddenChains(Task):
         """Nats a letter of texts (B, T), for whoever knows the chain (the forward algorithm)."""
         writes = F.one_hot(torch.arange(self.hidden) % self.letters, self.letters).float()
         leads = torch.zeros(self.hidden, self.hidden)  # P(next state | state)
-        for way in range(self.ways):
-            leads[torch.arange(self.hidden), self.follows[:, way]] += self.odds[:, way]
+        leads = leads.scatter_add(1, self.follows, self.odds)
         state = torch.full((len(tokens), self.hidden), 1 / self.hidden)  # P(state | text so far)
         losses = []
         for now, after in zip(tokens.T[:-1], tokens.T[1:]):

@@ -66,14 +66,14 @@ LEARNED = 0.7  # of the nats between a guess and whoever knows the chain
 
 
 def measure(lab):
-    for name, flags in MODELS.items():
-        model, task, _ = lab.train(name, **ALL | flags)
+    trained = {name: lab.train(name, **ALL | flags) for name, flags in MODELS.items()}
+    _, task, _ = trained[PLAIN]  # all of them have the same chain
+    guess = math.log(task.letters)
+    lowest = task.lowest_loss(task.batch("test", 0, 4 * lab.examples).tokens)
+    for name, (model, _, _) in trained.items():
         loss, _ = lab.loss(model, task, "test")
-        lowest = task.lowest_loss(task.batch("test", 0, 4 * lab.examples).tokens)
-        learned = (math.log(task.letters) - loss) / (math.log(task.letters) - lowest)
-        yield dict(
-            model=name, loss=loss, lowest=lowest, learned=learned, weights=count_weights(model)
-        )
+        learned, weights = (guess - loss) / (guess - lowest), count_weights(model)
+        yield dict(model=name, loss=loss, lowest=lowest, learned=learned, weights=weights)
 
 
 def judge(table):

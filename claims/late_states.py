@@ -68,16 +68,13 @@ def judge(table):
     def values(column, name):
         return table.values(column, model=name)
 
-    at_end, after_few = (
-        {name: values(column, name) for name in MODELS} for column in ("right", "as_trained")
-    )
-    loses = is_clear(values("middle", PLAIN), at_end[PLAIN])
+    loses = is_clear(values("middle", PLAIN), values("right", PLAIN))
     missing = "" if loses else "a plain loop that loses by looping on"
-    to = dict(learned={PLAIN: (after_few[PLAIN], 0.3)}, missing=missing, **BOARDS)
-    early = values("before", PLAIN)
+    few, early = values("as_trained", PLAIN), values("before", PLAIN)
+    to = dict(learned={PLAIN: (few, 0.3)}, missing=missing, **BOARDS)
     parts = [
-        more(f"more after {MOST} loops", at_end[LATE], at_end[PLAIN], **to),
-        as_good(f"as many after {L}", after_few[LATE], after_few[PLAIN], 0.05, weak=early, **to),
+        more(f"more after {MOST} loops", values("right", LATE), values("right", PLAIN), **to),
+        as_good(f"as many after {L}", values("as_trained", LATE), few, 0.05, weak=early, **to),
     ]
     ours = table.tell(["model"], dict(right=2, middle=2, as_trained=2))
     return f"right after {MOST} loops (middle: after {4 * L}; as trained: after {L}): {ours}", parts
