@@ -13,6 +13,7 @@ analyze.py.) The first line of its docstring is its line in the table of analyze
 import argparse
 import importlib
 import inspect
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from support.processes import fail, find_device
 from train import load_model
 
 SOLVED = 0.9  # the accuracy from which on a difficulty counts as solved
+MULTIPLES = (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8)  # of the hardest in training: what is asked
 
 
 # --------------------------------------------------------------------------------------------------
@@ -91,16 +93,17 @@ def parse(analysis, argv=None):
     return args
 
 
-def at_least(low, kind=int):
-    """The type of a flag that takes numbers from `low` on."""
+def at_least(low, kind=int, most=math.inf):
+    """The type of a flag that takes numbers from `low` on, up to `most`."""
 
     def convert(text):
         try:
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-        if not value >= low:
-            raise argparse.ArgumentTypeError(f"must be at least {low}, not {text}")
+        if not low <= value <= most:
+            bound = f"at most {most}" if value > most else f"at least {low}"
+            raise argparse.ArgumentTypeError(f"must be {bound}, not {text}")
         return value
 
     return convert
@@ -114,8 +117,10 @@ def add_examples(parser, help="questions of each difficulty (default 500)"):
     parser.add_argument("--examples", type=at_least(1), default=500, help=help)
 
 
-def add_factor(parser, help="the hardest difficulty, in multiples of that in training (default 6)"):
-    parser.add_argument("--factor", type=at_least(1, float), default=6, help=help)
+def add_factor(
+    parser, help="the hardest difficulty, in multiples of that in training, at most 8 (default 6)"
+):
+    parser.add_argument("--factor", type=at_least(1, float, MULTIPLES[-1]), default=6, help=help)
 
 
 def add_steps(parser, help="training steps of each cell (default 300)"):
@@ -192,7 +197,6 @@ def difficulties_of(task, split, factor):
     if not task.grows:
         return task.difficulties(split)
     top = task.max_difficulty
-    steps = (4 / 3, 5 / 3, 2, 2.5, 3, 4, 5, 6, 7, 8)
-    beyond = {round(top * step) for step in steps if step <= factor}
+    beyond = {round(top * multiple) for multiple in MULTIPLES if multiple <= factor}
     within = set(range(1, top + 1))
     return sorted(within | {difficulty for difficulty in beyond if difficulty <= task.hardest})

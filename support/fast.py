@@ -1,7 +1,7 @@
 """
 Drop-in twins of parts of looped.py. They compute the same numbers, up to rounding, in less time or
-memory: delete this file and only that changes. `analyze.py bench` shows the difference, and
-tests/test_fast.py compares the results.
+memory: let `speed_up` return its model as it is, and only that changes. `analyze.py bench` shows
+the difference, and tests/test_fast.py compares the results.
 """
 
 from types import MethodType

@@ -20,7 +20,7 @@ from looped import LoopedGPT
 from support.fast import checkpoint_loops, compile_loop, speed_up
 from support.hashing import stream
 from support.processes import RANKS, fail
-from support.recipes import PRESETS, recipe_of
+from support.recipes import GPU_RECIPES, PRESETS, recipe_of
 from tasks import TASKS, Task
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ OUR_TASKS = [*TASKS, *sorted(path.stem for path in (ROOT / "more_tasks").glob("[
 FROM_TASK = ("vocab_size", "causal", "coordinates")  # settings of a model that the task knows
 FROM_RUN = ("seed", "device", "salt")  # fields of a task that belong to the run
 LOWEST = dict(steps=1, batch=1, eval_every=1, eval_size=1)  # of any other number of a run: 0
-HIGHEST = dict(gate=1, min_lr=1, ema=0.99999, beta2=0.99999, threads=1024)
+HIGHEST = dict(gate=0.999, min_lr=1, ema=0.99999, beta2=0.99999, threads=1024)
 NOT_SAVED = (
     "resume",
     "overwrite",
@@ -45,7 +45,7 @@ class RunFlags:
     task: str = "multihop"  # of tasks.py or more_tasks/, or a Python file with a Task
     model: str = "looped"  # looped, one of papers/, or a Python file with a model (see README.md)
     preset: str = ""  # settings of a paper: kohli | saunshi | huginn | parcae | discoloop
-    scale: Literal["cpu", "gpu"] = "cpu"  # which recipe the defaults come from
+    scale: Literal["cpu", "gpu"] = "cpu"  # which recipe of the task the defaults come from
     out: str = ""  # the run folder (default runs/TASK)
     seed: int = 0  # of the weights, the data and the loop counts
     salt: str = ""  # another salt gives other worlds, splits and questions, for a course's tests
@@ -144,7 +144,7 @@ def only_class(kind, name, folders, fits, known):
 
 
 def load_file(path, kind):
-    if path.is_relative_to(ROOT) and path.parent != ROOT:  # one of ours
+    if path.parent in [ROOT / folder for folder in ("more_tasks", "papers", "claims")]:
         return importlib.import_module(f"{path.parent.name}.{path.stem}")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # the file may import its neighbours
@@ -331,6 +331,11 @@ def check_flags(flags, given):
         fail("--resume continues a run and --overwrite starts it again: choose one")
     if flags.resume:
         return  # the flags of the run were checked when it began
+    if flags.scale == "gpu" and flags.task not in GPU_RECIPES:
+        fail(
+            f"--scale gpu does nothing with --task {flags.task}; there are recipes for a GPU of "
+            f"{', '.join(GPU_RECIPES)}"
+        )
     counted = flags.sampler in ("blind", "difficulty")
     tied = getattr(flags, "tied", True)
     if not find_task(flags.task).counts_steps and (flags.curriculum or counted):

@@ -28,6 +28,7 @@ from support.processes import RANK, RANKS, fail
 
 VERSION = 2  # of the checkpoints
 PATHS = ("task", "model", "file", "banks")  # flags that can name a file or a folder
+RUN_FILES = ("config.json", "checkpoint.pt", "metrics.jsonl")  # a folder with none is no run
 # What a run has made before its config.json; with these alone, it can begin again.
 FIRST_FILES = {"metrics.jsonl", "snapshots", "checkpoint.pt"}
 FIRST_FILES |= {"checkpoint.pt.unfinished", "config.json.unfinished"}
@@ -225,11 +226,14 @@ def open_folder(flags):
     folder = Path(flags.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not flags.overwrite and not is_unused(folder):
-            fail(
-                f"{folder} exists and is not empty: choose another --out, or --resume it, or "
-                "--overwrite it"
-            )
+        if not is_unused(folder):
+            if not flags.overwrite:
+                fail(
+                    f"{folder} exists and is not empty: choose another --out, or --resume it, or "
+                    "--overwrite it"
+                )
+            if not any((folder / name).exists() for name in RUN_FILES):
+                fail(f"{folder} holds no run, so it is not overwritten: choose another --out")
         lock(folder)
         earlier = (*folder.glob("*.png"), *folder.glob("*.json"))
         # first what makes it a run

@@ -10,6 +10,7 @@ import pytest
 from helpers import PARITY, STEPS, TINY, main, metrics, refused
 
 import looped
+import support.flags
 from support.flags import FROM_TASK, OUR_TASKS, RunFlags, find_task, flag_names
 from train import Settings, load_model
 
@@ -32,6 +33,9 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
             "--preset gpt5 is unknown; choose from kohli, saunshi, huginn, parcae, discoloop",
         ),
         (["--scale", "tpu"], "gpu"),
+        (["--task", "chains", "--scale", "gpu"], "--scale gpu does nothing with --task chains"),
+        (["--gate", "1"], "at least 0 and at most 0.999"),
+        (["--out", "used", "--overwrite"], "used holds no run, so it is not overwritten"),
         (["--n_embd", "30"], "divisible"),
         (["--n_embd", "12", "--n_head", "4", "--position", "rope"], "even"),
         (["--loops", "0", "--sampler", "fixed"], "loops"),
@@ -127,6 +131,17 @@ def test_bad_input_gets_one_line_and_exit_code_2(argv, words, trained, capsys):
     }
     assert words in refused(lambda: main(argv), capsys)
     assert all(p.read_bytes() == content for p, content in before.items())
+
+
+def test_a_file_of_ones_own_may_lie_anywhere_in_the_repository(monkeypatch, capsys):
+    monkeypatch.setattr(support.flags, "ROOT", Path.cwd())
+    Path("mine/tasks").mkdir(parents=True)
+    Path("mine/tasks/parity.py").write_text(PARITY)
+    Path("mine/broken.py").write_text("assert False\n")
+    main(["--task", str(Path("mine/tasks/parity.py").resolve()), "--bits", "2", *TINY])
+    assert Path("runs/parity/checkpoint.pt").exists()
+    broken = str(Path("mine/broken.py").resolve())
+    assert "broken.py cannot be imported" in refused(lambda: main(["--model", broken]), capsys)
 
 
 def test_an_untied_model_is_told_how_many_loops_it_has_layers_for():
