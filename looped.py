@@ -182,10 +182,10 @@ class LoopedGPT(nn.Module):
     def states(self, tokens, loops=None, h=None):
         """
         Yields the state (B, T, C) before the first loop and after each. Two things differ from
-        `forward`. Each sequence may have its own number of loops, (B,): a model that is trained
-        with a single number often fails at others, so a batch mixes several (Parcae 2026). And with
-        backprop_loops = k, the gradient flows only through the last k loops of each sequence. The
-        embedding and the prelude still learn, since e enters each of these loops.
+        `forward`. Each sequence may have its own number of loops, (B,), so that a batch can mix
+        several (Parcae 2026). And with backprop_loops = k, the gradient flows only through the last
+        k loops of each sequence. The embedding and the prelude still learn, since e enters each of
+        these loops.
 
             sequence 0, 6 loops    o o o x x x    x: a loop with a gradient, here with k = 3
             sequence 1, 4 loops    o x x x . .    o: a loop whose gradient is cut off
