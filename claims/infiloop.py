@@ -56,7 +56,7 @@ TASKS = {
     "Sudoku": SUDOKU | dict(steps=2000),
     "p-hop": dict(task="phop", hops=3, steps=1000),
 }
-RATES = {  # chosen on val of seed 0
+RATES = {  # by val of seed 0: boards after 192 loops, p-hop after the 8 of training
     "Sudoku": dict.fromkeys(MODELS, 6e-3),
     "p-hop": {PLAIN: 3e-3, MEAN: 6e-3, FIXED: 3e-3},
 }

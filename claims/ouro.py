@@ -7,7 +7,7 @@ gate alone: go on where the loop before lowered the loss. Beside them stand the 
 questions, and `settle`, which nobody had to train; a gate whose entropy is that of the mean of a
 batch; and a gate on a loop without the injection and the window that are the task's recipe.
 
-    python -m claims.ouro --seeds 40 41 42 43 44          3 to 6 minutes a seed on one core
+    python -m claims.ouro --seeds 40 41 42 43 44          6 to 8 minutes a seed on one core
 """
 
 import numpy as np
