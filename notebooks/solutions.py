@@ -113,7 +113,7 @@ lens_mistakes = [
 @torch.no_grad()
 def repair(model, tokens, loops):
     h = model.think(tokens, 1)
-    bridge = model.readout(h)[:, 1].argmax(-1)  # (B,), what the lens reads at r1
+    bridge = model.readout(h)[:, 1].argmax(-1)  # (B,), what the lens reads at position 1
     given = as_given(model, bridge)  # (B, C)
     h[:, 1] = given / given.norm(dim=-1, keepdim=True) * h[:, 1].norm(dim=-1, keepdim=True)
     return model.readout(model.think(tokens, loops - 1, h=h))
@@ -138,7 +138,7 @@ repair_mistakes = [
     ),
     (
         lambda *all: repair_otherwise(*all, at=2),
-        "that overwrites r2; the bridge is read at r1, position 1",
+        "that overwrites position 2; the bridge is read at position 1",
     ),
 ]
 
