@@ -46,7 +46,7 @@ MODELS = {
     "elastic without a teacher": dict(model="elastic", fade=0),
     "mean of all loops": dict(loss="every"),
     BARE: PLAINER,
-    BARE_ELASTIC: dict(model="elastic") | PLAINER,
+    BARE_ELASTIC: dict(model="elastic", fade=PLAINER["steps"]) | PLAINER,
 }
 WALK = [min(loop, HOPS) / HOPS for loop in range(1, 2 * L + 1)]  # right, by one hop a loop
 WALK_EARLIER = sum(WALK[: L - 1]) / (L - 1)

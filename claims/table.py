@@ -78,7 +78,7 @@ chosen, is reported on val. Numbers are medians of three seeds, or of five.
   loop alone, a model of 6 hops is right at earlier loops as often as a walk of one hop a loop, 0.63
   and 0.64. Elastic training, in which a random earlier loop learns, too, gives 0.73, and the mean
   of all losses 0.79. Of 4 hops, without our injection and window, the last loop alone gives 0.41
-  there and 0.46 beyond the last loop, elastic training 0.83 and 0.97 (elastic).
+  there and 0.46 beyond the last loop, elastic training 0.83 and 0.99 (elastic).
 - **Search.** Eight noisy runs of a trained loop, of which its head takes one, solve 0.99 of the
   boards at the noise that val likes, and 0.92 at twice that noise; a vote in place of the head
   would have 0.94, which is lower by one standard error. One run without noise solves 0.80, and 0.83
