@@ -46,7 +46,7 @@ chosen, is reported on val. Numbers are medians of three seeds, or of five.
   4 times makes three hops of p-hop like 4 layers, 1.00, if all hops come at once and the training
   is long. (With a curriculum, on earlier seeds, it stopped at 0.67 on one of three.) It walks 4
   edges nearly like 4 layers, 0.98 and 1.00. Used once it does neither, 0.39 and 0.00, nor with
-  pauses, 0.41 and 0.16. Sums of six numbers one layer learns without loops, on the one seed that
+  pauses, 0.41 and 0.00. Sums of six numbers one layer learns without loops, on the one seed that
   was tried (latent_thoughts). Two layers looped 3 times find all values in formulas of 5
   operations, 0.93, as often as 6 layers, 0.88, which is just enough to count as learned; used once
   they have 0.65 (mano). One block looped 4 times adds as well as 4 layers, 0.90 and 0.91, and

@@ -4,8 +4,10 @@ Reasoning with Latent Thoughts: On the Power of Looped Transformers
 
 The paper changes nothing in the loop: it compares one layer that is looped L times with L layers,
 and with one layer that runs once. This model is a control beside it, after Goyal et al. 2024: each
-token is followed by pauses, learned vectors that say nothing. So one layer that runs once spends as
-much as one that is looped, but side by side instead of one after the other.
+token is followed by pauses, so that one layer that runs once spends as much as one that is looped,
+but side by side instead of one after the other. A pause of theirs is a learned vector and nothing
+else; here the token is added to it, for in a text without positions a pause would not know whose it
+is.
 
 What is different here: `begin` puts the pauses in, and the answer is read at the last pause.
 
@@ -41,8 +43,7 @@ class PauseGPT(LoopedGPT):
     def begin(self, tokens):
         """The state is (B, (1 + pauses) T, C)."""
         x = self.embed(tokens)[:, :, None]  # (B, T, 1, C)
-        pauses = self.pauses.expand(*tokens.shape, -1, -1)  # (B, T, pauses, C)
-        x = torch.cat((x, pauses), dim=2).flatten(1, 2)
+        x = torch.cat((x, x + self.pauses), dim=2).flatten(1, 2)
         positions = self.positions(x)
         for block in self.prelude:
             x = block(x, positions)
