@@ -25,6 +25,7 @@ from tasks import TASKS, Task
 
 ROOT = Path(__file__).parents[1]
 OUR_TASKS = [*TASKS, *sorted(path.stem for path in (ROOT / "more_tasks").glob("[!_]*.py"))]
+TASK_FOLDERS = ("more_tasks", "papers", "claims")  # beside tasks.py
 FROM_TASK = ("vocab_size", "causal", "coordinates")  # settings of a model that the task knows
 FROM_RUN = ("seed", "device", "salt")  # fields of a task that belong to the run
 LOWEST = dict(steps=1, batch=1, eval_every=1, eval_size=1)  # of any other number of a run: 0
@@ -93,13 +94,8 @@ def is_model(value):
 
 @cache
 def find_task(name):
-    """
-    The task that --task names: one of tasks.py, of more_tasks/ or papers/, or the only one of a
-    file.
-    """
-    return TASKS.get(name) or only_class(
-        "task", name, ("more_tasks", "papers", "claims"), is_task, OUR_TASKS
-    )
+    """The task that --task names: one of tasks.py or of TASK_FOLDERS, or the only one of a file."""
+    return TASKS.get(name) or only_class("task", name, TASK_FOLDERS, is_task, OUR_TASKS)
 
 
 @cache
@@ -144,7 +140,7 @@ def only_class(kind, name, folders, fits, known):
 
 
 def load_file(path, kind):
-    if path.parent in [ROOT / folder for folder in ("more_tasks", "papers", "claims")]:
+    if path.parent in [ROOT / folder for folder in TASK_FOLDERS]:
         return importlib.import_module(f"{path.parent.name}.{path.stem}")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # the file may import its neighbours
