@@ -51,14 +51,14 @@ chosen, is reported on val. Numbers are medians of three seeds, or of five.
   operations, 0.93, as often as 6 layers, 0.88, which is just enough to count as learned; used once
   they have 0.65 (mano). One block looped 4 times adds as well as 4 layers, 0.90 and 0.91, and
   looped 7 times less well than 7 layers, 0.92 and 0.97, or better with our injection, 0.99; this
-  was not judged (mixture_of_recursions). Two layers in the order AABB beat AB on hops, 0.75 to 0.53
-  by heart and 0.48 to 0.37 in the text, on one seed 0.99. Used 4 times each, as AABBAABB, they have
-  0.93 and 1.00. This order gains nothing over ABABABAB, which has 0.96 and 0.98, but it saves some
-  of the time: on one core of a server AABBCCDD takes 1.58 times as long as ABCD at a width of 256
-  and 1.84 at 512, where ABCDABCD takes 1.90 and 1.98 (mobile). With one denoising step, six loops
-  solve 0.67 of the boards and six different layers 0.56; six steps of one layer solve 0.54. In six
-  steps both solve nearly all, 0.98 and 0.99 (looped_diffusion). With eight times the compute the
-  best number of loops rises from 4.4 to 8.1 (parcae).
+  was not judged (mixture_of_recursions). Two layers in the order AABB beat AB on hops, 0.90 to 0.75
+  by heart and 1.00 to 0.59 in the text. Used 4 times each, as AABBAABB or as ABABABAB, they make
+  nearly all hops, 1.00. So the order AABB gains nothing over ABAB, but it saves some of the time:
+  on one core of a server AABBCCDD takes 1.61 times as long as ABCD at a width of 256 and 1.84 at
+  512, where ABCDABCD takes 1.90 and 1.97 (mobile). With one denoising step, six loops solve 0.67 of
+  the boards and six different layers 0.56; six steps of one layer solve 0.54. In six steps both
+  solve nearly all, 0.98 and 0.99 (looped_diffusion). With eight times the compute the best number
+  of loops rises from 4.4 to 8.1 (parcae).
 - **Memory.** Two layers hold no more when they are looped, 2.34 bits in a parameter and 2.39. One
   layer holds a fifth more, 2.47 and 2.08, which is told and not judged. In all that is about 500
   bits; a second layer of its own adds about 2,300 (capo). Where tokens need of one another only
