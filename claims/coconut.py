@@ -9,7 +9,7 @@ at once, and search several branches side by side? notebooks/4_papers looks whet
 Of the two nodes the likelier one counts. So who chooses the first step blindly, and makes no other
 mistake, is right on 0.75 of the questions: on half of them by the way, on a quarter by chance.
 
-    python -m claims.coconut --seeds 40 41 42          4 minutes a seed on one core
+    python -m claims.coconut --seeds 40 41 42 43 44          4 to 5 minutes a seed on one core
 """
 
 import torch

@@ -10,7 +10,7 @@ window alone, without the memory: where it does as well, nothing is tested. Anot
 loops, which keep more. Told beside, and not judged: the first loop's memory without a window; MELT;
 and the plain loop that keeps what its last loop made, for which it was not trained.
 
-    python -m claims.shared_memory --seeds 40 41 42          5 minutes a seed on one core
+    python -m claims.shared_memory --seeds 40 41 42 43 44          5 to 6 minutes a seed on one core
 """
 
 import torch

@@ -64,7 +64,7 @@ chosen, is reported on val. Numbers are medians of three seeds, or of five.
   bits; a second layer of its own adds about 2,300 (capo). Where tokens need of one another only
   what the first loop makes of them, its keys and values are enough: along 4 edges 1.00, with a
   window of later loops or without it. A model that keeps those of all loops has 0.98, and two plain
-  loops, which keep slightly more, 0.19. In p-hop letters need what others have found in later
+  loops, which keep slightly more, 0.20. In p-hop letters need what others have found in later
   loops. There such a memory learns more slowly, 0.39 to 1.00, on the one seed that was tried
   (shared_memory).
 - **Harder questions, more loops.** Gates spend 6.0 loops on 6 hops and 1.0 on one (ouro); halting
