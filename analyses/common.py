@@ -117,10 +117,12 @@ def add_examples(parser, help="questions of each difficulty (default 500)"):
     parser.add_argument("--examples", type=at_least(1), default=500, help=help)
 
 
-def add_factor(parser):
-    most = MULTIPLES[-1]
-    help = f"the hardest difficulty, in multiples of that in training, at most {most} (default 6)"
-    parser.add_argument("--factor", type=at_least(1, float, most), default=6, help=help)
+def add_factor(
+    parser,
+    help="the hardest difficulty, in multiples of that in training, at most "
+    f"{MULTIPLES[-1]} (default 6)",
+):
+    parser.add_argument("--factor", type=at_least(1, float, MULTIPLES[-1]), default=6, help=help)
 
 
 def add_steps(parser, help="training steps of each cell (default 300)"):

@@ -6,7 +6,7 @@ subleq.py has its language and an interpreter. Do three programs and random ones
 interpreted? Controls that have to fail: a softer attention, fewer digits, words that are never
 mended.
 
-    python -m claims.programmable_computer --seeds 40 41 42          1 minute a seed on one thread
+    python -m claims.programmable_computer --seeds 40 41 42 43 44    2 minutes a seed on one thread
 """
 
 import math
